@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "penstock/decision/policy.h"
+#include "penstock/decision/time.h"
+
+// Admission to a pool: an exact limit of requests in flight and a bounded, prioritised queue before it.
+//
+// Not thread-safe: the owner serialises calls. Invariants: in_flight() <= limit() unless the limit was lowered below
+// what was in flight, which then drains; a request waits only while in_flight() >= limit(); higher priorities leave the
+// queue first, and within a priority the discipline orders. At a full queue the arriving request takes the place of the
+// worst waiting one of lower priority, if there is one (that one is shed), and is refused (limit) otherwise.
+//
+// CoDel: K. Nichols, V. Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012, RFC 8289: first drop after the wait
+// stayed above target for a whole interval, then each interval / sqrt(count).
+// Newest first: B. Maurer, "Fail at Scale", ACM Queue 13(8), 2015.
+namespace penstock::decision {
+
+enum class RejectReason { limit, shed, breaker, queue_timeout, deadline };
+std::string_view to_string(RejectReason reason);
+inline constexpr int kRejectReasons = 5;
+
+// Whoever asks for admission. The address identifies the request while it waits; the fields are the caller's.
+struct Ticket {
+  Priority priority = Priority::normal;
+  Instant deadline = Instant::max();
+  // Set while it waits.
+  Instant enqueued{};
+};
+
+// A waiting request whose fate was decided.
+struct Verdict {
+  Ticket* ticket;
+  // Unset: admitted.
+  std::optional<RejectReason> rejected;
+};
+
+class Admission {
+ public:
+  // limit >= 0; a limit of 0 admits nothing.
+  Admission(QueuePolicy queue, int limit);
+  ~Admission();
+  Admission(const Admission&) = delete;
+
+  enum class Offer { admitted, queued, rejected };
+  struct Answer {
+    Offer offer;
+    RejectReason reason{};
+    // Estimate of when a retry may be admitted.
+    Duration retry_after{};
+  };
+
+  // Asks for `ticket`. When queued, it must stay alive until it appears in a Verdict or is withdrawn. Verdicts on other
+  // requests that this offer decided are appended to `decided`.
+  Answer offer(Ticket& ticket, Instant now, std::vector<Verdict>& decided);
+
+  // A request in flight ended after `busy`. Appends who follows it and who is dropped instead.
+  void release(Duration busy, Instant now, std::vector<Verdict>& decided);
+
+  // Takes a waiting request back (its caller went away). False when it no longer waits.
+  bool withdraw(Ticket& ticket);
+
+  // Decides those whose wait ran out or whose deadline passed or can no longer be met. Call at next_event().
+  void expire(Instant now, std::vector<Verdict>& decided);
+  // When expire() has something to do; Instant::max() when nobody waits.
+  Instant next_event() const;
+
+  // Up at once (the queue is served), down by draining.
+  void set_limit(int limit, Instant now, std::vector<Verdict>& decided);
+  // Keeps those that wait; over the new maximum, the worst are shed.
+  void set_queue(const QueuePolicy& queue, Instant now, std::vector<Verdict>& decided);
+
+  int limit() const;
+  int in_flight() const;
+  int queue_length() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace penstock::decision

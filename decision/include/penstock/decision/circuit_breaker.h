@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "penstock/decision/policy.h"
+#include "penstock/decision/time.h"
+
+// Whether calls to one upstream are let through.
+//
+// Three judges, the first that speaks decides:
+//   1. forced: an operator's open or closed, or the fleet's trip;
+//   2. the policy's explicit rules: error ratio and slow-call ratio over a sliding window of at least min_calls;
+//   3. usefulness: F, the probability that a call succeeds before its deadline. F comes from competing risks over age
+//      bins (0 .25 .5 1 2 4 8 16 s): each call counts once in every bin that it enters, as success, failure or survivor,
+//      with a half-life; calls still in flight are counted as they grow older, so a black hole is seen before the first
+//      time-out, and bearable slowness is not taken for death. Open when F falls below a threshold that is small while
+//      memory is plentiful and rises with pressure.
+// States: closed -> open -> half open (probes, jittered) -> closed through a slow start, or back to open.
+//
+// Not thread-safe: the owner serialises calls. Deterministic: same calls, same decisions; randomness is a seed.
+namespace penstock::decision {
+
+enum class BreakerState { closed, open, half_open };
+enum class BreakerForce { automatic, open, closed };
+enum class CallOutcome {
+  ok,
+  error,
+  timeout,
+  // The caller gave up; says only that the call lived that long.
+  cancelled,
+};
+
+class CircuitBreaker {
+ public:
+  CircuitBreaker(const BreakerPolicy& policy, Duration timeout, std::uint64_t seed);
+  ~CircuitBreaker();
+  CircuitBreaker(const CircuitBreaker&) = delete;
+
+  // A call that was let through; given back to end().
+  struct Call {
+    Instant started{};
+    // What is left of its deadline at the start.
+    Duration patience{};
+    bool probe = false;
+    // Bookkeeping of the breaker.
+    int bin = 0;
+    Call* previous = nullptr;
+    Call* next = nullptr;
+  };
+
+  // False: refused. `retry_after` tells when the next probe is due. When true, `call` must stay in place until end().
+  bool begin(Call& call, Duration patience, Instant now);
+  void end(Call& call, CallOutcome outcome, Instant now);
+
+  // Ages the calls in flight and decides. Call every 100 ms. memory_pressure in [0,1]: 0 is plenty, 1 is none left.
+  void tick(Instant now, double memory_pressure);
+
+  // Forces a state until told otherwise; `reason` is logged.
+  void force(BreakerForce force, std::string reason, Instant now);
+  // Opens now; probes may close it again.
+  void trip(std::string reason, Instant now);
+  void set_policy(const BreakerPolicy& policy, Duration timeout, Instant now);
+
+  BreakerState state() const;
+  BreakerForce forced() const;
+  Duration retry_after(Instant now) const;
+  // Unset without enough evidence.
+  std::optional<double> usefulness() const;
+  // Age of the oldest call in flight.
+  Duration oldest(Instant now) const;
+
+  // A change of state, with the numbers that led to it.
+  struct Transition {
+    BreakerState from;
+    BreakerState to;
+    Instant at;
+    // One word for metrics: "error_ratio", "slow_call_ratio", "usefulness", "forced", "fleet", "probe_failed",
+    // "probes_succeeded", "timer".
+    std::string reason;
+    // A sentence with numbers.
+    std::string message;
+  };
+  // The oldest transition not yet taken.
+  std::optional<Transition> take_transition();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+std::string_view to_string(BreakerState state);
+
+}  // namespace penstock::decision

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+
+#include "penstock/error.h"
+
+namespace boost::fibers {
+class context;
+}
+
+namespace penstock::fiber {
+
+class Scheduler;
+
+// Why a wait ended.
+enum class Wake { notified, deadline, cancelled };
+
+// The one primitive that everything waits with: parks the fiber that made it until it is notified, its deadline passes
+// or the fiber is cancelled; exactly one of the three wins. Lives on the waiting fiber's stack, for one wait.
+//
+// notify() is thread-safe and may come before wait(), which then returns at once. After wait() returned anything but
+// `notified`, no notify() will succeed any more; whoever keeps the waiter in a list removes it before it is destroyed.
+class Waiter {
+ public:
+  Waiter();
+  ~Waiter();
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+
+  // At the latest until min(until, the fiber's deadline).
+  Wake wait(Instant until = Instant::max());
+
+  // True when this call ended the wait.
+  bool notify() noexcept { return end(Wake::notified); }
+
+ private:
+  friend class Scheduler;
+  friend class TimerHeap;
+  friend struct FiberState;
+  bool end(Wake why) noexcept;
+
+  Scheduler* scheduler_;
+  boost::fibers::context* context_;
+  std::atomic<int> state_;
+  Instant until_{};
+  std::size_t heap_index_ = 0;
+};
+
+// Throws what `why` stands for: DeadlineExceeded if the fiber's own deadline passed, Cancelled; returns for `notified`
+// and for a deadline that was only the wait's own.
+void throw_if_interrupted(Wake why, const char* waiting_for);
+
+}  // namespace penstock::fiber

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "penstock/error.h"
+
+// Fibers: cheap threads of control that wait without holding a thread. A fiber never changes its thread once it has
+// started, so thread_local data and errno stay correct across waits.
+//
+// Everything in this header but Fiber::cancel and Runtime::spawn is called from a fiber.
+namespace penstock {
+
+// A handle on a fiber. Movable; destroying it leaves the fiber running.
+class Fiber {
+ public:
+  Fiber() = default;
+  Fiber(Fiber&&) noexcept = default;
+  Fiber& operator=(Fiber&&) noexcept = default;
+  ~Fiber() = default;
+
+  bool valid() const { return state_ != nullptr; }
+
+  // Waits for its end. Rethrows what ended it, if it was an exception. Ends early with DeadlineExceeded or Cancelled of
+  // the waiting fiber; the awaited one goes on.
+  void join();
+
+  // Makes its present and all further waits throw Cancelled. Thread-safe, also from plain threads; no effect once it
+  // has ended.
+  void cancel();
+
+ private:
+  friend struct FiberAccess;
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+// Starts fn as a fiber on the calling fiber's thread; it runs when the caller next waits. It inherits the caller's
+// deadline and its request (time that it waits counts to the same account). `name` is shown in dumps.
+Fiber spawn(std::string_view name, std::function<void()> fn);
+
+// Suspends; throws DeadlineExceeded or Cancelled like every wait.
+void sleep_for(Duration d);
+void sleep_until(Instant t);
+// Lets other ready fibers run.
+void yield();
+
+// Bounds every wait within its scope, to the earlier of this deadline and the enclosing ones. Must be destroyed on the
+// fiber that made it.
+class DeadlineScope {
+ public:
+  explicit DeadlineScope(Instant deadline);
+  ~DeadlineScope();
+  DeadlineScope(const DeadlineScope&) = delete;
+  DeadlineScope& operator=(const DeadlineScope&) = delete;
+
+ private:
+  Instant previous_;
+};
+
+// Within its scope waits do not throw Cancelled: for cleaning up, such as sending the last word on a connection.
+// Deadlines still hold.
+class CancelShield {
+ public:
+  CancelShield();
+  ~CancelShield();
+  CancelShield(const CancelShield&) = delete;
+  CancelShield& operator=(const CancelShield&) = delete;
+};
+
+// The deadline in force; Instant::max() when there is none.
+Instant current_deadline();
+// Throws Cancelled or DeadlineExceeded if the next wait would: for long computations.
+void check_interrupts();
+
+}  // namespace penstock

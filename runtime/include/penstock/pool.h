@@ -1,0 +1,60 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "penstock/decision/policy.h"
+#include "penstock/error.h"
+
+namespace penstock {
+
+using decision::Priority;
+
+// A number of requests in flight on this node, with a bounded, prioritised queue before it.
+//
+// Thread-safe. The limit is exact for the whole node, over all scheduler threads; it can change while requests run: up
+// at once, down by draining, never by killing.
+class Pool {
+ public:
+  // The right to be in flight. Ends when destroyed.
+  class Permit {
+   public:
+    Permit() = default;
+    Permit(Permit&& other) noexcept;
+    Permit& operator=(Permit&& other) noexcept;
+    ~Permit();
+    explicit operator bool() const { return pool_ != nullptr; }
+
+   private:
+    friend class Pool;
+    Permit(Pool* pool, Instant since) : pool_(pool), since_(since) {}
+    Pool* pool_ = nullptr;
+    Instant since_{};
+  };
+
+  // Waits for a place, at most the queue's max_wait and the fiber's deadline. Throws Rejected when refused, Cancelled
+  // when the fiber is cancelled. A cancelled or expired wait leaves no trace in the queue.
+  Permit acquire(Priority priority = Priority::normal);
+
+  const std::string& name() const;
+  int limit() const;
+  int in_flight() const;
+  int queue_length() const;
+
+  // Sets the limit now, within the policy's [1, max]; see Runtime::set_pool_limit for leases.
+  void set_limit(int limit);
+
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+ private:
+  friend struct PoolAccess;
+  struct State;
+  explicit Pool(std::unique_ptr<State> state);
+  void release(Instant since);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,124 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "penstock/decision/circuit_breaker.h"
+#include "penstock/decision/policy.h"
+#include "penstock/fiber.h"
+#include "penstock/metrics.h"
+#include "penstock/pool.h"
+#include "penstock/upstream.h"
+
+namespace penstock {
+
+struct RuntimeOptions {
+  // As policies name it.
+  std::string service = "service";
+  // Scheduler threads; 0: one per core of the affinity mask.
+  unsigned threads = 0;
+  // Stack of a fiber, guard page excluded.
+  std::size_t stack_bytes = 128 * 1024;
+  // On stop: how long requests in flight may go on before they are cancelled.
+  std::chrono::milliseconds drain_grace{10'000};
+};
+
+// The scheduler threads, and what they share: pools, upstreams, metrics, the policy in force. One per process.
+//
+// Made first, destroyed last; servers and clients are made on it before run(). All members are thread-safe.
+class Runtime {
+ public:
+  explicit Runtime(RuntimeOptions options = {});
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  const RuntimeOptions& options() const;
+
+  // Starts a fiber on the next scheduler thread in turn, or on the given one.
+  Fiber spawn(std::string_view name, std::function<void()> fn);
+  Fiber spawn_on(unsigned thread, std::string_view name, std::function<void()> fn);
+  unsigned threads() const;
+
+  // Runs fn on a plain thread of a small pool while the calling fiber waits; for calls that block the thread. Rethrows.
+  // The wait is not ended by deadline or cancel: fn's captures stay alive until it returns.
+  void offload(std::function<void()> fn);
+
+  // Serves until SIGTERM, SIGINT or stop(); then drains and returns. A second signal ends the drain at once.
+  void run();
+  // Begins the drain; returns at once. Also from a signal-safe context: no.
+  void stop();
+  bool draining() const;
+  // Called once when the drain begins, and once when nothing is in flight any more.
+  void on_drain(std::function<void()> begin, std::function<void()> end = {});
+
+  // The policy in force. Throws std::invalid_argument (naming the field) and changes nothing if it is unusable. Pools
+  // and upstreams that it no longer names stay, with default settings, until they are idle.
+  void apply_policy(const decision::Policy& policy);
+  decision::Policy policy() const;
+
+  // The pool or upstream of that name; pools that no policy names are made with defaults.
+  Pool& pool(std::string_view name);
+  // Null when no policy names it.
+  Upstream* find_upstream(std::string_view name);
+  // The upstream whose hosts match, or "other".
+  Upstream& match_upstream(std::string_view host, std::uint16_t port);
+
+  // What a controller's lease imposes, until release_lease() (or the next push) returns it to the local rules.
+  void set_pool_limit(std::string_view pool, int limit);
+  void set_upstream_limit(std::string_view upstream, std::optional<int> limit);
+  void set_breaker(std::string_view upstream, decision::BreakerForce force, std::string reason);
+  void trip_breaker(std::string_view upstream, std::string reason);
+  void set_draining(bool draining);
+  // Back to the policy's local fallback: pools to fallback_limit, upstreams to the policy's limits, forced breakers to
+  // automatic.
+  void release_lease();
+
+  // Everything counted since the process began.
+  struct PoolStats {
+    std::string name;
+    int limit, in_flight, queue_length;
+    std::uint64_t admitted, completed;
+    Duration busy;
+    std::uint64_t rejected[decision::kRejectReasons];
+  };
+  struct UpstreamStats {
+    std::string name;
+    int limit, in_flight, waiting;
+    std::uint64_t attempts, ok, errors, timeouts, cancelled, rejected;
+    Duration latency;
+    Duration oldest;
+    decision::BreakerState breaker;
+    std::optional<double> usefulness;
+  };
+  struct BreakerEvent {
+    std::string upstream;
+    decision::CircuitBreaker::Transition transition;
+    std::chrono::system_clock::time_point time;
+  };
+  struct Stats {
+    std::vector<PoolStats> pools;
+    std::vector<UpstreamStats> upstreams;
+    std::uint64_t resident_bytes;
+    Duration cpu;
+    std::uint64_t fibers;
+  };
+  Stats stats() const;
+  // Transitions of breakers since the last call by the one consumer that takes them (the agent).
+  std::vector<BreakerEvent> take_breaker_events();
+
+  MetricsRegistry& metrics();
+
+ private:
+  friend struct RuntimeAccess;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace penstock

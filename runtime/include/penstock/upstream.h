@@ -1,0 +1,89 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "penstock/decision/circuit_breaker.h"
+#include "penstock/decision/policy.h"
+#include "penstock/error.h"
+#include "penstock/fiber.h"
+
+namespace penstock {
+
+using decision::CallOutcome;
+
+// The guard around every call to one third party: limit of calls in flight, circuit breaker, deadline, retry budget,
+// and the account of where the request's time goes. Thread-safe.
+class Upstream {
+ public:
+  // One call that was let through. Must end with finish(); destroyed without, it counts as an error if an exception is
+  // in flight, or as cancelled.
+  class Call {
+   public:
+    Call(Call&&) noexcept;
+    ~Call();
+    // At most once.
+    void finish(CallOutcome outcome);
+    // min(policy's timeout, what is left of the request's deadline).
+    Instant deadline() const;
+
+   private:
+    friend class Upstream;
+    struct State;
+    explicit Call(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+  };
+
+  // Throws Rejected (breaker, limit, queue_timeout, deadline). Waits for a place under the limit, at most until the
+  // fiber's deadline.
+  Call begin();
+
+  // Runs fn as a call: its waits end at the call's deadline (DeadlineExceeded, counted as timeout), a returned value
+  // counts as ok, an exception as error, Cancelled as cancelled. A caller that knows better uses begin().
+  template <class F>
+  std::invoke_result_t<F> call(F&& fn) {
+    Call call = begin();
+    DeadlineScope scope(call.deadline());
+    try {
+      if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+        std::forward<F>(fn)();
+        call.finish(CallOutcome::ok);
+      } else {
+        auto result = std::forward<F>(fn)();
+        call.finish(CallOutcome::ok);
+        return result;
+      }
+    } catch (const DeadlineExceeded&) {
+      call.finish(CallOutcome::timeout);
+      throw;
+    } catch (const Cancelled&) {
+      call.finish(CallOutcome::cancelled);
+      throw;
+    } catch (...) {
+      call.finish(CallOutcome::error);
+      throw;
+    }
+  }
+
+  // Takes one retry from the budget; false when it is spent.
+  bool try_retry();
+
+  const std::string& name() const;
+  int limit() const;
+  int in_flight() const;
+  decision::BreakerState breaker() const;
+
+  ~Upstream();
+  Upstream(const Upstream&) = delete;
+  Upstream& operator=(const Upstream&) = delete;
+
+ private:
+  friend struct UpstreamAccess;
+  struct State;
+  explicit Upstream(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace penstock
