@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,14 +18,13 @@ struct RequestAccount {
   Duration running{};
   // Ready, but another fiber had the thread: CPU saturation or a blocked loop.
   Duration ready{};
-  // By upstream; the empty name is everything else (its client, a pool, a sleep). Names outlive the account.
+  // By upstream; null is everything else (its client, a pool, a sleep). Names outlive the account.
   std::vector<std::pair<const std::string*, Duration>> waiting;
 
   void add_waiting(const std::string* upstream, Duration d);
 };
 
-// What the runtime knows of a fiber. Touched only on the fiber's own thread, but for cancel requests, which are sent
-// there.
+// What the runtime knows of a fiber. Touched only on the fiber's own thread.
 struct FiberState {
   std::string name;
   Instant deadline = Instant::max();
@@ -31,7 +32,8 @@ struct FiberState {
   int shields = 0;
   Waiter* waiter = nullptr;
 
-  RequestAccount* account = nullptr;
+  // Shared with the fibers that this one spawns; null: none. Changed by set_account().
+  std::shared_ptr<RequestAccount> account;
   // Upstream that the fiber now waits for; null: none.
   const std::string* upstream = nullptr;
 };
@@ -44,5 +46,12 @@ bool on_fiber() noexcept;
 Instant cached_now() noexcept;
 // Index of the calling scheduler thread, in [0, threads); 0 elsewhere.
 unsigned thread_index() noexcept;
+
+// Makes `account` the calling fiber's, from this moment on: what it ran before is counted to the previous one. Null
+// ends the accounting. Call it at the start and at the end of a request, so that its sums are complete.
+void set_account(std::shared_ptr<RequestAccount> account);
+
+// Cancels a fiber of the calling thread; for callbacks of the reactor. From elsewhere: penstock::Fiber::cancel.
+void cancel(FiberState& state) noexcept;
 
 }  // namespace penstock::fiber

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "penstock/runtime.h"
+
+namespace penstock {
+
+namespace fiber {
+class SchedulerThread;
+class OffloadThreads;
+}  // namespace fiber
+class Registry;
+
+// What a Runtime is made of. The lifecycle (runtime.cc) owns the threads; everything that a policy names is in the
+// Registry (runtime_policy.cc).
+struct Runtime::State {
+  explicit State(RuntimeOptions given);
+  ~State();
+
+  const RuntimeOptions options;
+  MetricsRegistry metrics;
+  // Made before the threads start, which call nothing of it until start(); stopped before they end.
+  std::unique_ptr<Registry> registry;
+
+  std::vector<std::unique_ptr<fiber::SchedulerThread>> threads;
+  std::unique_ptr<fiber::OffloadThreads> offload;
+  std::atomic<unsigned> next_thread{0};
+
+  // Lease of a controller; changes what draining() says, and nothing else.
+  std::atomic<bool> lease_draining{false};
+  // The drain has begun: nothing new is accepted any more.
+  std::atomic<bool> stopping{false};
+  // Units of work in flight that the drain waits for.
+  std::atomic<std::int64_t> work{0};
+
+  std::mutex mutex;
+  std::condition_variable changed;  // of what follows, and of `work` while stopping
+  bool stop_requested = false;
+  bool ended = false;
+  std::vector<std::pair<std::function<void()>, std::function<void()>>> on_drain;
+};
+
+// For the parts of the runtime itself.
+struct RuntimeAccess {
+  static Runtime::State& state(Runtime& runtime) { return *runtime.state_; }
+  static const Runtime::State& state(const Runtime& runtime) { return *runtime.state_; }
+
+  // A unit of work that the drain waits for, such as a request. Ends when destroyed; thread-safe.
+  class Work {
+   public:
+    explicit Work(Runtime& runtime);
+    ~Work();
+    Work(const Work&) = delete;
+    Work& operator=(const Work&) = delete;
+
+   private:
+    Runtime::State& state_;
+  };
+
+  // True once the drain has begun, as opposed to Runtime::draining(), which a lease can also set and take back.
+  static bool stopping(const Runtime& runtime) { return state(runtime).stopping.load(std::memory_order_acquire); }
+  // Fibers alive on all scheduler threads.
+  static std::uint64_t fibers(const Runtime& runtime);
+};
+
+}  // namespace penstock
