@@ -1,0 +1,56 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+
+#include "controller/clock.h"
+#include "controller/fleet/fleet.h"
+#include "controller/loop/decide.h"
+#include "controller/signals/signal_reader.h"
+#include "controller/store/decision_log.h"
+#include "penstock/metrics.h"
+
+namespace penstock::controller {
+
+struct LoopOptions {
+  // Between the beginnings of two turns. A turn that takes longer delays the next.
+  std::chrono::milliseconds period{1'000};
+  // Of the Prometheus that is read: windows and staleness derive from it. At least 100 ms.
+  std::chrono::milliseconds scrape_interval{1'000};
+};
+
+// The fleet's loop: observe, decide, publish. It takes part in nothing that a node can decide by itself.
+class Loop {
+ public:
+  Loop(Fleet& fleet, DecisionLog& log, SignalReader& signals, Clock& clock, MetricsRegistry& metrics,
+       LoopOptions options);
+  ~Loop();
+  Loop(const Loop&) = delete;
+
+  // Turns until the calling fiber is cancelled.
+  void run();
+  // One turn, on the calling fiber.
+  void turn();
+
+  // A turn was completed within the last three periods. Thread-safe.
+  bool turning() const;
+
+ private:
+  struct Meters;
+
+  void publish(const Plan& plan);
+  void report(const Signals& signals, decision::Instant began);
+
+  Fleet& fleet_;
+  DecisionLog& log_;
+  SignalReader& signals_;
+  Clock& clock_;
+  LoopOptions options_;
+  LoopState state_;
+  std::unique_ptr<Meters> meters_;
+  // Nanoseconds on the monotonic clock; 0 before the first turn.
+  std::atomic<std::int64_t> last_turn_{0};
+};
+
+}  // namespace penstock::controller

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "controller/signals/query_result.h"
+#include "penstock/http.h"
+#include "penstock/metrics.h"
+
+namespace penstock::controller {
+
+struct PrometheusOptions {
+  // "http://host:port", with a path prefix if Prometheus has one. Empty: there is no Prometheus; every query is an
+  // error.
+  std::string url;
+  // Of one query, from its start to its last byte.
+  std::chrono::milliseconds timeout{2'000};
+};
+
+// Reads instant vectors over Prometheus's HTTP API. Thread-safe; called from fibers.
+class PrometheusReader {
+ public:
+  PrometheusReader(http::Client& client, PrometheusOptions options, MetricsRegistry& metrics);
+
+  // Throws nothing but Cancelled. Errors are counted in penstock_controller_query_errors_total{reason}.
+  QueryResult query(std::string_view promql);
+
+  // An answer passed through as it came, for the console: `endpoint` is "query" or "query_range", `parameters` is
+  // form-encoded. Throws what http::Client throws.
+  http::Response forward(std::string_view endpoint, std::string_view parameters);
+
+ private:
+  QueryResult ask(std::string_view promql);
+
+  http::Client& client_;
+  PrometheusOptions options_;
+  MetricsRegistry& metrics_;
+};
+
+// As application/x-www-form-urlencoded wants it.
+std::string form_encode(std::string_view text);
+
+}  // namespace penstock::controller
