@@ -1,0 +1,392 @@
+#include "controller/fleet/fleet.h"
+
+#include <google/protobuf/util/message_differencer.h>
+
+#include <algorithm>
+#include <deque>
+#include <mutex>
+#include <tuple>
+#include <utility>
+
+#include "penstock/decision/policy.h"
+#include "policy/convert.h"
+
+namespace penstock::controller {
+namespace {
+
+using google::protobuf::util::MessageDifferencer;
+using OverrideKey = std::tuple<std::string, std::string, std::string>;  // kind, service, name
+
+template <class Map>
+bool same(const Map& a, const Map& b) {
+  if (a.size() != b.size()) return false;
+  for (auto i = a.begin(), j = b.begin(); i != a.end(); ++i, ++j)
+    if (i->first != j->first || !MessageDifferencer::Equals(i->second, j->second)) return false;
+  return true;
+}
+
+bool same_content(const Effective& a, const Effective& b) {
+  const auto revision = [](const Effective& e) {
+    return e.policy == nullptr ? std::string() : e.policy->metadata().name() + "@" + e.policy->metadata().etag();
+  };
+  return revision(a) == revision(b) && a.drain == b.drain && same(a.pools, b.pools) && same(a.upstreams, b.upstreams);
+}
+
+bool governs(const v1::Policy& policy, const std::string& service, const std::map<std::string, std::string>& labels) {
+  if (policy.spec().service() != service) return false;
+  for (const auto& [key, value] : policy.spec().node_labels())
+    if (const auto found = labels.find(key); found == labels.end() || found->second != value) return false;
+  return true;
+}
+
+// What a pool goes back to when an override ends and the loop has no opinion yet.
+v1::PoolDirective without_directive(const v1::Policy& policy, const std::string& pool) {
+  v1::PoolDirective directive;
+  directive.set_pool(pool);
+  directive.set_reason("the override ended");
+  int limit = decision::PoolPolicy{}.max;
+  for (const auto& configured : policy.spec().pools())
+    if (configured.name() == pool)
+      limit = configured.has_fallback_limit() ? configured.fallback_limit()
+              : configured.has_max()          ? configured.max()
+                                              : limit;
+  directive.set_limit(limit);
+  return directive;
+}
+
+struct Node {
+  NodeState state;
+  std::map<std::string, std::string> labels;
+  Effective effective;
+  std::deque<CountersAt> recent;
+  std::uint64_t session = 0;
+  Fleet::Wake wake, replaced;
+};
+
+}  // namespace
+
+struct Fleet::State {
+  explicit State(Clock& clock) : clock(clock) {}
+
+  Clock& clock;
+  mutable std::mutex mutex;
+  std::map<NodeId, Node> nodes;
+  std::map<std::string, std::shared_ptr<const v1::Policy>> policies;
+  std::map<OverrideKey, v1::Override> overrides;
+  std::map<std::pair<std::string, std::string>, PoolObserved> pools;
+  LoopStatus loop;
+  std::uint64_t next_session = 1;
+  std::uint64_t next_version = 1;
+
+  std::shared_ptr<const v1::Policy> match(const std::string& service,
+                                          const std::map<std::string, std::string>& labels) const {
+    for (const auto& [name, policy] : policies)
+      if (governs(*policy, service, labels)) return policy;
+    return nullptr;
+  }
+
+  Effective compose(const Node& node) const {
+    Effective result;
+    result.policy = node.state.policy;
+    if (result.policy == nullptr) return result;
+    for (const auto& [name, directive] : node.state.desired.pools) result.pools[name] = directive;
+    for (const auto& [name, directive] : node.state.desired.upstreams) result.upstreams[name] = directive;
+    const NodeId& id = node.state.id;
+    for (const auto& [key, imposed] : overrides) {
+      const auto& [kind, service, name] = key;
+      if (service != id.service) continue;
+      if (kind == "pool") {
+        v1::PoolDirective& directive = result.pools[name];
+        directive.set_pool(name);
+        directive.set_limit(std::stoi(imposed.value()));
+        directive.set_reason("override by " + imposed.author() + ": " + imposed.reason());
+      } else if (kind == "upstream") {
+        v1::UpstreamDirective& directive = result.upstreams[name];
+        directive.set_upstream(name);
+        directive.set_breaker(imposed.value() == "open" ? v1::BREAKER_OVERRIDE_FORCE_OPEN
+                                                        : v1::BREAKER_OVERRIDE_FORCE_CLOSED);
+        directive.set_reason("override by " + imposed.author() + ": " + imposed.reason());
+      } else if (kind == "node" && name == id.node) {
+        result.drain = true;
+      }
+    }
+    // What was imposed before and is no longer must be taken back explicitly: pushes carry changes only.
+    for (const auto& [name, directive] : node.effective.pools)
+      if (!result.pools.contains(name)) result.pools[name] = without_directive(*result.policy, name);
+    for (const auto& [name, directive] : node.effective.upstreams) {
+      if (result.upstreams.contains(name)) continue;
+      v1::UpstreamDirective& automatic = result.upstreams[name];
+      automatic.set_upstream(name);
+      automatic.set_breaker(v1::BREAKER_OVERRIDE_AUTO);
+    }
+    std::erase_if(result.upstreams, [&](const auto& entry) {
+      return std::ranges::none_of(result.policy->spec().upstreams(),
+                                  [&](const auto& upstream) { return upstream.name() == entry.first; });
+    });
+    std::erase_if(result.pools, [&](const auto& entry) {
+      return entry.first != "default" && std::ranges::none_of(result.policy->spec().pools(), [&](const auto& pool) {
+               return pool.name() == entry.first;
+             });
+    });
+    return result;
+  }
+
+  // Composes again; adds the stream to wake when the content changed.
+  void refresh(Node& node, std::vector<Wake>& wakes) {
+    Effective next = compose(node);
+    if (node.effective.version != 0 && same_content(next, node.effective)) return;
+    next.version = next_version++;
+    node.effective = std::move(next);
+    if (node.state.connected && node.wake) wakes.push_back(node.wake);
+  }
+
+  void refresh_all(std::vector<Wake>& wakes) {
+    for (auto& [id, node] : nodes) {
+      node.state.policy = match(id.service, node.labels);
+      refresh(node, wakes);
+    }
+  }
+
+  Node* find(const NodeId& id, std::uint64_t session) {
+    const auto found = nodes.find(id);
+    return found == nodes.end() || found->second.session != session ? nullptr : &found->second;
+  }
+};
+
+namespace {
+
+void call(const std::vector<Fleet::Wake>& wakes) {
+  for (const auto& wake : wakes) wake();
+}
+
+}  // namespace
+
+Fleet::Fleet(Clock& clock) : state_(std::make_unique<State>(clock)) {}
+Fleet::~Fleet() = default;
+
+std::vector<NodeState> Fleet::nodes() const {
+  std::lock_guard lock(state_->mutex);
+  std::vector<NodeState> result;
+  result.reserve(state_->nodes.size());
+  for (const auto& [id, node] : state_->nodes) result.push_back(node.state);
+  return result;
+}
+
+std::optional<NodeState> Fleet::node(const NodeId& id) const {
+  std::lock_guard lock(state_->mutex);
+  const auto found = state_->nodes.find(id);
+  if (found == state_->nodes.end()) return std::nullopt;
+  return found->second.state;
+}
+
+std::shared_ptr<const v1::Policy> Fleet::policy(const std::string& name) const {
+  std::lock_guard lock(state_->mutex);
+  const auto found = state_->policies.find(name);
+  return found == state_->policies.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<const v1::Policy>> Fleet::policies() const {
+  std::lock_guard lock(state_->mutex);
+  std::vector<std::shared_ptr<const v1::Policy>> result;
+  for (const auto& [name, policy] : state_->policies) result.push_back(policy);
+  return result;
+}
+
+std::shared_ptr<const v1::Policy> Fleet::match(const std::string& service,
+                                               const std::map<std::string, std::string>& labels) const {
+  std::lock_guard lock(state_->mutex);
+  return state_->match(service, labels);
+}
+
+std::vector<v1::Override> Fleet::overrides() const {
+  std::lock_guard lock(state_->mutex);
+  std::vector<v1::Override> result;
+  for (const auto& [key, imposed] : state_->overrides)
+    if (policy::to_chrono(imposed.expire_time()) > state_->clock.wall()) result.push_back(imposed);
+  return result;
+}
+
+std::optional<v1::Override> Fleet::find_override(const std::string& kind, const std::string& name,
+                                                 const std::string& service) const {
+  std::lock_guard lock(state_->mutex);
+  const auto found = state_->overrides.find({kind, service, name});
+  if (found == state_->overrides.end() || policy::to_chrono(found->second.expire_time()) <= state_->clock.wall())
+    return std::nullopt;
+  return found->second;
+}
+
+std::optional<PoolObserved> Fleet::pool_observed(const std::string& service, const std::string& pool) const {
+  std::lock_guard lock(state_->mutex);
+  const auto found = state_->pools.find({service, pool});
+  if (found == state_->pools.end()) return std::nullopt;
+  return found->second;
+}
+
+LoopStatus Fleet::loop_status() const {
+  std::lock_guard lock(state_->mutex);
+  return state_->loop;
+}
+
+Effective Fleet::effective(const NodeId& id) const {
+  std::lock_guard lock(state_->mutex);
+  const auto found = state_->nodes.find(id);
+  return found == state_->nodes.end() ? Effective{} : found->second.effective;
+}
+
+void Fleet::set_desired(const NodeId& id, Desired desired) {
+  std::vector<Wake> wakes;
+  {
+    std::lock_guard lock(state_->mutex);
+    const auto found = state_->nodes.find(id);
+    if (found == state_->nodes.end()) return;
+    found->second.state.desired = std::move(desired);
+    state_->refresh(found->second, wakes);
+  }
+  call(wakes);
+}
+
+void Fleet::set_pool_observed(const std::string& service, const std::string& pool, PoolObserved observed) {
+  std::lock_guard lock(state_->mutex);
+  state_->pools[{service, pool}] = std::move(observed);
+}
+
+void Fleet::set_loop_status(LoopStatus status) {
+  std::lock_guard lock(state_->mutex);
+  state_->loop = std::move(status);
+}
+
+std::vector<v1::Override> Fleet::expire() {
+  std::vector<v1::Override> ended;
+  std::vector<Wake> wakes;
+  {
+    std::lock_guard lock(state_->mutex);
+    const auto wall = state_->clock.wall();
+    std::erase_if(state_->overrides, [&](const auto& entry) {
+      if (policy::to_chrono(entry.second.expire_time()) > wall) return false;
+      ended.push_back(entry.second);
+      return true;
+    });
+    const auto now = state_->clock.now();
+    std::erase_if(state_->nodes, [&](const auto& entry) {
+      const NodeState& state = entry.second.state;
+      return !state.connected && now >= std::max(state.lease_until, state.connected_since) + kForgetAfter;
+    });
+    if (!ended.empty()) state_->refresh_all(wakes);
+  }
+  call(wakes);
+  return ended;
+}
+
+void Fleet::set_policy(std::shared_ptr<const v1::Policy> policy) {
+  std::vector<Wake> wakes;
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->policies[policy->metadata().name()] = policy;
+    state_->refresh_all(wakes);
+  }
+  call(wakes);
+}
+
+void Fleet::remove_policy(const std::string& name) {
+  std::vector<Wake> wakes;
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->policies.erase(name);
+    state_->refresh_all(wakes);
+  }
+  call(wakes);
+}
+
+void Fleet::set_override(const v1::Override& imposed) {
+  std::vector<Wake> wakes;
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->overrides[{imposed.kind(), imposed.service(), imposed.name()}] = imposed;
+    state_->refresh_all(wakes);
+  }
+  call(wakes);
+}
+
+void Fleet::remove_override(const std::string& kind, const std::string& name, const std::string& service) {
+  std::vector<Wake> wakes;
+  {
+    std::lock_guard lock(state_->mutex);
+    if (state_->overrides.erase({kind, service, name}) != 0) state_->refresh_all(wakes);
+  }
+  call(wakes);
+}
+
+std::uint64_t Fleet::connect(const v1::Hello& hello, Wake wake, Wake replaced) {
+  Wake previous;
+  std::uint64_t session;
+  {
+    std::lock_guard lock(state_->mutex);
+    const NodeId id{hello.service(), hello.node()};
+    Node& node = state_->nodes[id];
+    if (node.state.connected) previous = std::move(node.replaced);
+    session = state_->next_session++;
+    node.session = session;
+    node.wake = std::move(wake);
+    node.replaced = std::move(replaced);
+    node.labels = {hello.labels().begin(), hello.labels().end()};
+    node.state.id = id;
+    node.state.hello = std::make_shared<v1::Hello>(hello);
+    node.state.connected = true;
+    node.state.connected_since = state_->clock.now();
+    node.state.refusal.clear();
+    node.state.policy = state_->match(id.service, node.labels);
+    std::vector<Wake> wakes;
+    state_->refresh(node, wakes);
+  }
+  if (previous) previous();
+  return session;
+}
+
+bool Fleet::disconnect(const NodeId& id, std::uint64_t session) {
+  std::lock_guard lock(state_->mutex);
+  Node* node = state_->find(id, session);
+  if (node == nullptr || !node->state.connected) return false;
+  node->state.connected = false;
+  node->state.connected_since = state_->clock.now();
+  node->wake = nullptr;
+  node->replaced = nullptr;
+  return true;
+}
+
+void Fleet::record_counters(const NodeId& id, std::uint64_t session, v1::Counters counters) {
+  std::lock_guard lock(state_->mutex);
+  Node* node = state_->find(id, session);
+  if (node == nullptr) return;
+  CountersAt next{std::make_shared<v1::Counters>(std::move(counters)), state_->clock.now()};
+  for (const auto& transition : next.counters->transitions())
+    node->state.last_transition[transition.upstream()] = transition;
+  auto& recent = node->recent;
+  const bool same_process =
+      !recent.empty() &&
+      MessageDifferencer::Equals(recent.back().counters->start_time(), next.counters->start_time()) &&
+      policy::to_chrono(next.counters->uptime()) >= policy::to_chrono(recent.back().counters->uptime());
+  if (!same_process) recent.clear();
+  recent.push_back(next);
+  // The front is the youngest that is at least the window old.
+  while (recent.size() > 2 && next.at - recent[1].at >= kRateWindow) recent.pop_front();
+  node->state.latest = next;
+  node->state.earlier = recent.size() > 1 ? recent.front() : CountersAt{};
+}
+
+void Fleet::record_ack(const NodeId& id, std::uint64_t session, std::uint64_t version, std::int64_t revision,
+                       decision::Instant lease_until) {
+  std::lock_guard lock(state_->mutex);
+  Node* node = state_->find(id, session);
+  if (node == nullptr) return;
+  if (version > node->state.acked_version) node->state.refusal.clear();
+  node->state.acked_version = version;
+  node->state.acked_revision = revision;
+  node->state.lease_until = lease_until;
+}
+
+void Fleet::record_refusal(const NodeId& id, std::uint64_t session, const std::string& reason) {
+  std::lock_guard lock(state_->mutex);
+  if (Node* node = state_->find(id, session); node != nullptr) node->state.refusal = reason;
+}
+
+}  // namespace penstock::controller

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace penstock::controller {
+
+// The process log: JSON lines on stderr, {"time", "level", "message", ...}. `level`: trace, debug, info, warn, error,
+// off. False for another word.
+bool configure_log(std::string_view level);
+
+// One line at level info with fields; empty values are left out.
+void log_event(std::string_view event, std::initializer_list<std::pair<std::string_view, std::string>> fields);
+
+}  // namespace penstock::controller
