@@ -23,6 +23,7 @@ enum class Wake { notified, deadline, cancelled };
 // `notified`, no notify() will succeed any more; whoever keeps the waiter in a list removes it before it is destroyed.
 class Waiter {
  public:
+  // Of the calling fiber. Terminates when the thread runs no scheduler.
   Waiter();
   ~Waiter();
   Waiter(const Waiter&) = delete;
@@ -37,14 +38,19 @@ class Waiter {
  private:
   friend class Scheduler;
   friend class TimerHeap;
-  friend struct FiberState;
+  friend class Inbox;
+  friend void cancel(struct FiberState& state) noexcept;
+
+  // A wait is armed, then parked (its fiber is suspended, or about to be), then ended; armed may end directly.
+  enum Phase { armed, parked, ended };
   bool end(Wake why) noexcept;
 
   Scheduler* scheduler_;
   boost::fibers::context* context_;
-  std::atomic<int> state_;
-  Instant until_{};
+  // Phase, or ended plus the reason.
+  std::atomic<int> state_{armed};
   std::size_t heap_index_ = 0;
+  Waiter* next_ended_ = nullptr;
 };
 
 // Throws what `why` stands for: DeadlineExceeded if the fiber's own deadline passed, Cancelled; returns for `notified`

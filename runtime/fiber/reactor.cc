@@ -1,0 +1,84 @@
+#include "runtime/fiber/reactor.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+
+namespace penstock::fiber {
+namespace {
+
+constexpr int kBatch = 256;
+
+int wait_for_events(int epoll_fd, epoll_event* events, Instant until) {
+  if (until == Instant::min()) return ::epoll_wait(epoll_fd, events, kBatch, 0);
+  if (until == Instant::max()) return ::epoll_wait(epoll_fd, events, kBatch, -1);
+  const Duration left = std::max(Duration::zero(), Duration(until - std::chrono::steady_clock::now()));
+  const auto whole = std::chrono::duration_cast<std::chrono::seconds>(left);
+  const timespec timeout{static_cast<time_t>(whole.count()), static_cast<long>((left - whole).count())};
+  const int n = ::epoll_pwait2(epoll_fd, events, kBatch, &timeout, nullptr);
+  if (n >= 0 || errno != ENOSYS) return n;
+  const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+  return ::epoll_wait(epoll_fd, events, kBatch, static_cast<int>(std::min<long>(milliseconds, 1'000'000)));
+}
+
+}  // namespace
+
+Reactor::Reactor() : epoll_fd_(::epoll_create1(EPOLL_CLOEXEC)) {
+  if (epoll_fd_ < 0) throw std::system_error(errno, std::system_category(), "epoll_create1");
+}
+
+Reactor::~Reactor() { ::close(epoll_fd_); }
+
+void Reactor::add(Watch& watch, std::uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = &watch;
+  if (::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, watch.fd_, &event) != 0) {
+    throw std::system_error(errno, std::system_category(), "epoll_ctl");
+  }
+}
+
+void Reactor::modify(Watch& watch, std::uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = &watch;
+  if (::epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, watch.fd_, &event) != 0) {
+    throw std::system_error(errno, std::system_category(), "epoll_ctl");
+  }
+}
+
+void Reactor::retire(Watch* watch) noexcept {
+  // The descriptor may be shared (dup, fork), so that closing it would not be enough.
+  ::epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, watch->fd_, nullptr);
+  if (!in_batch_) {
+    delete watch;
+    return;
+  }
+  watch->retired_ = true;
+  watch->next_retired_ = retired_;
+  retired_ = watch;
+}
+
+int Reactor::poll(Instant until) noexcept {
+  epoll_event events[kBatch];
+  const int n = wait_for_events(epoll_fd_, events, until);
+  if (n <= 0) return 0;
+  in_batch_ = true;
+  for (int i = 0; i < n; ++i) {
+    Watch& watch = *static_cast<Watch*>(events[i].data.ptr);
+    if (!watch.retired_) watch.on_events(events[i].events);
+  }
+  in_batch_ = false;
+  while (retired_ != nullptr) {
+    Watch* next = retired_->next_retired_;
+    delete retired_;
+    retired_ = next;
+  }
+  return n;
+}
+
+}  // namespace penstock::fiber

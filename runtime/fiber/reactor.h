@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+
+#include "penstock/error.h"
+
+namespace penstock::fiber {
+
+// A descriptor that the thread's reactor watches. Belongs to that thread. Derived classes are owned by the reactor from
+// add() until retire(), because events of a batch may still point to them.
+class Watch {
+ public:
+  explicit Watch(int fd) : fd_(fd) {}
+  virtual ~Watch() = default;
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  int fd() const noexcept { return fd_; }
+
+ protected:
+  // The EPOLL* bits. Runs on the dispatcher: must neither wait nor throw.
+  virtual void on_events(std::uint32_t events) noexcept = 0;
+
+ private:
+  friend class Reactor;
+  const int fd_;
+  bool retired_ = false;
+  Watch* next_retired_ = nullptr;
+};
+
+// One epoll set. Everything is watched edge-triggered from the start, with one EPOLL_CTL_ADD, unless told otherwise.
+class Reactor {
+ public:
+  Reactor();
+  ~Reactor();
+  Reactor(const Reactor&) = delete;
+  Reactor& operator=(const Reactor&) = delete;
+
+  // Throws std::system_error; then the watch is not registered and still the caller's.
+  void add(Watch& watch, std::uint32_t events);
+  // For level-triggered use. Throws std::system_error.
+  void modify(Watch& watch, std::uint32_t events);
+  // No event will reach it any more; deletes it, after the batch if one is being worked on. To be called before its
+  // descriptor is closed: a number that is reused at once is another watch.
+  void retire(Watch* watch) noexcept;
+
+  // Waits for events until then (Instant::min(): not at all; max(): for ever) and hands them out. Returns how many.
+  int poll(Instant until) noexcept;
+
+ private:
+  int epoll_fd_;
+  bool in_batch_ = false;
+  Watch* retired_ = nullptr;
+};
+
+}  // namespace penstock::fiber

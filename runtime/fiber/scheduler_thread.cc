@@ -1,0 +1,91 @@
+#include "runtime/fiber/scheduler_thread.h"
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+#include <boost/fiber/operations.hpp>
+#include <chrono>
+#include <future>
+#include <string>
+#include <utility>
+
+#include "runtime/fiber/fiber_access.h"
+
+namespace penstock::fiber {
+namespace {
+
+constexpr auto kComplainEvery = std::chrono::seconds(5);
+
+}  // namespace
+
+SchedulerThread::SchedulerThread(SchedulerOptions options) {
+  struct Started {
+    std::shared_ptr<Inbox> inbox;
+    std::shared_ptr<std::atomic<std::uint64_t>> fiber_count;
+  };
+  std::promise<Started> promise;
+  auto started = promise.get_future();
+  std::promise<void> served;
+  served_ = served.get_future();
+  thread_ =
+      std::thread([promise = std::move(promise), served = std::move(served), options = std::move(options)]() mutable {
+        ::pthread_setname_np(::pthread_self(), ("fibers-" + std::to_string(options.index)).c_str());
+        try {
+          boost::fibers::use_scheduling_algorithm<Scheduler>(std::move(options));
+        } catch (...) {
+          promise.set_exception(std::current_exception());
+          return;
+        }
+        Scheduler& scheduler = *Scheduler::current();
+        promise.set_value({scheduler.inbox(), scheduler.fiber_count()});
+        scheduler.serve();
+        served.set_value();
+      });
+  try {
+    auto [inbox, fiber_count] = started.get();
+    inbox_ = std::move(inbox);
+    fiber_count_ = std::move(fiber_count);
+  } catch (...) {
+    thread_.join();
+    throw;
+  }
+}
+
+SchedulerThread::~SchedulerThread() {
+  if (!thread_.joinable()) return;
+  cancel_all();
+  finish();
+  join();
+}
+
+Fiber SchedulerThread::spawn(std::string_view name, std::function<void()> fn) {
+  return FiberAccess::spawn_at(inbox_, name, std::move(fn));
+}
+
+void SchedulerThread::cancel_all() {
+  inbox_->post([] { Scheduler::current()->cancel_all(); });
+}
+
+void SchedulerThread::log_fibers() {
+  inbox_->post([] {
+    std::string names;
+    int left = 10;
+    for (const Properties& fiber : Scheduler::current()->fibers()) {
+      if (left-- == 0) break;
+      if (!names.empty()) names += ", ";
+      names += fiber.state.name;
+    }
+    if (!names.empty()) spdlog::warn("fibers that were cancelled and have not ended: {}", names);
+  });
+}
+
+void SchedulerThread::finish() {
+  inbox_->post([] { Scheduler::current()->finish(); });
+}
+
+void SchedulerThread::join() {
+  while (served_.wait_for(kComplainEvery) == std::future_status::timeout) log_fibers();
+  thread_.join();
+}
+
+}  // namespace penstock::fiber

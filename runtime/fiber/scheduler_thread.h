@@ -1,0 +1,47 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string_view>
+#include <thread>
+
+#include "penstock/fiber.h"
+#include "runtime/fiber/inbox.h"
+#include "runtime/fiber/scheduler.h"
+
+namespace penstock::fiber {
+
+// A thread that runs a Scheduler. All members are thread-safe, but the destructor.
+class SchedulerThread {
+ public:
+  // Returns when it serves. Throws what making the scheduler threw.
+  explicit SchedulerThread(SchedulerOptions options);
+  // Cancels what still runs and waits for it to end; names in the log, every few seconds, what does not.
+  ~SchedulerThread();
+  SchedulerThread(const SchedulerThread&) = delete;
+  SchedulerThread& operator=(const SchedulerThread&) = delete;
+
+  // Throws std::logic_error once the thread has ended.
+  Fiber spawn(std::string_view name, std::function<void()> fn);
+  // Fibers between start and end.
+  std::uint64_t fibers() const { return fiber_count_->load(std::memory_order_acquire); }
+  // Cancels all fibers that are and that will be; returns at once.
+  void cancel_all();
+  // Logs the names of up to ten fibers that are left.
+  void log_fibers();
+  // The thread ends when no fiber is left.
+  void finish();
+  // Waits for the end, after finish().
+  void join();
+
+ private:
+  std::shared_ptr<Inbox> inbox_;
+  std::shared_ptr<std::atomic<std::uint64_t>> fiber_count_;
+  std::future<void> served_;
+  std::thread thread_;
+};
+
+}  // namespace penstock::fiber
