@@ -67,7 +67,7 @@ QueryResult PrometheusReader::ask(std::string_view promql) {
 http::Response PrometheusReader::forward(std::string_view endpoint, std::string_view parameters) {
   if (options_.url.empty()) throw http::CallError("no Prometheus is configured");
   DeadlineScope scope(std::chrono::steady_clock::now() + options_.timeout);
-  return client_.post(absl::StrCat(options_.url, "/api/v1/", endpoint), parameters, form_headers());
+  return client_.post(absl::StrCat(options_.url, "/api/v1/", std::string(endpoint)), parameters, form_headers());
 }
 
 }  // namespace penstock::controller

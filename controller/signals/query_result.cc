@@ -85,7 +85,7 @@ QueryResult parse_query_response(int status, std::string_view body) {
   if (outcome == "error") {
     const std::string_view type = text_of(*object, "errorType");
     return QueryResult::error(type == "timeout" ? "timeout" : "query",
-                              quote(absl::StrCat(type, ": ", text_of(*object, "error"))));
+                              quote(std::string(type) + ": " + std::string(text_of(*object, "error"))));
   }
   if (status != 200) return QueryResult::error("status", absl::StrCat("HTTP ", status, ": ", quote(body)));
   if (outcome != "success") return QueryResult::error("shape", "no status: " + quote(body));

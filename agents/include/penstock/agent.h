@@ -45,7 +45,7 @@ struct AgentOptions {
 
 // What the agent acts on.
 struct AgentStatus {
-  // A push was taken on the stream that is open now.
+  // A push arrived on the stream that is open now.
   bool connected = false;
   std::uint64_t epoch = 0;
   std::uint64_t version = 0;
