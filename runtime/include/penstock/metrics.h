@@ -19,7 +19,7 @@ using Labels = std::vector<std::pair<std::string, std::string>>;
 
 class Counter {
  public:
-  // Thread-safe, wait-free.
+  // Thread-safe, lock-free. Throws std::invalid_argument for a negative value.
   void add(double value = 1);
   double value() const;
 
@@ -56,6 +56,9 @@ class Histogram {
   void observe(decision::Duration value);
   std::uint64_t count() const;
   double sum_seconds() const;
+  // Upper edges in seconds, inclusive, and how many values fell in each bucket and above the last edge.
+  const std::vector<double>& edges() const { return edges_; }
+  std::vector<std::uint64_t> buckets() const;
 
  private:
   friend class MetricsRegistry;
@@ -79,10 +82,14 @@ class MetricsRegistry {
 
   Counter& counter(std::string_view name, std::string_view help, Labels labels = {});
   Gauge& gauge(std::string_view name, std::string_view help, Labels labels = {});
-  // `edges` in seconds, ascending; empty: kLatencyEdges (factor sqrt(2) from 1 ms to 8 s, then on to 64 s).
+  // `edges` in seconds, ascending; empty: factor sqrt(2) from 1 ms to 64 s, whole powers of two exact, and what
+  // add_latency_edges() added before.
   Histogram& histogram(std::string_view name, std::string_view help, Labels labels = {},
                        std::vector<double> edges = {});
-  // Adds samples at every scrape. `type` is "counter" or "gauge". `collect` is called from the scraping fiber.
+  // Thresholds in seconds at which histograms with default edges that are made from now on have an exact edge.
+  void add_latency_edges(const std::vector<double>& seconds);
+  // Adds samples at every scrape. `type` is "counter" or "gauge". `collect` is called from the scraping fiber;
+  // a sample with a malformed label is left out.
   using Emit = std::function<void(Labels labels, double value)>;
   void collect(std::string_view name, std::string_view help, std::string_view type,
                std::function<void(const Emit&)> collect);

@@ -42,7 +42,8 @@ class Pool {
   int in_flight() const;
   int queue_length() const;
 
-  // Sets the limit now, within the policy's [1, max]; see Runtime::set_pool_limit for leases.
+  // Imposes a limit from now on, until Runtime::release_lease(); the policy's max and memory still bound it. Throws
+  // std::invalid_argument below 1.
   void set_limit(int limit);
 
   ~Pool();

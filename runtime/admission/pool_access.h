@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+
+#include "penstock/decision/policy.h"
+#include "penstock/metrics.h"
+#include "penstock/pool.h"
+#include "penstock/runtime.h"
+
+namespace penstock {
+
+// What the registry does with pools beyond their public interface. Thread-safe like it.
+struct PoolAccess {
+  // `metrics` outlives the pool.
+  static std::unique_ptr<Pool> make(const decision::PoolPolicy& policy, MetricsRegistry& metrics);
+
+  // Settings of a new policy. In shadow mode the limit in force is the policy's max.
+  static void apply(Pool& pool, const decision::PoolPolicy& policy, bool shadow);
+  // Decides those whose time is up, and sets the limit for the memory that requests use.
+  static void tick(Pool& pool, Instant now, std::int64_t bytes_per_request);
+  // Ends what set_limit() imposed: back to the fallback.
+  static void release_limit(Pool& pool);
+
+  static std::int64_t memory_bytes(const Pool& pool);
+  static Runtime::PoolStats stats(const Pool& pool);
+};
+
+}  // namespace penstock

@@ -1,0 +1,17 @@
+#include "runtime/admission/request_memory.h"
+
+#include <algorithm>
+
+namespace penstock {
+
+void RequestMemory::sample(std::int64_t resident_bytes, int in_flight) {
+  if (in_flight <= kIdle && (!base_ || resident_bytes < base_->resident)) {
+    base_ = Base{resident_bytes, in_flight};
+  }
+  high_water_ = std::max(high_water_, in_flight);
+  if (!base_ || in_flight < base_->in_flight + kIdle || in_flight < high_water_ * 9 / 10) return;
+  const std::int64_t measured = (resident_bytes - base_->resident) / (in_flight - base_->in_flight);
+  estimate_ = std::max(kFloor, estimate_ + (measured - estimate_) / 5);
+}
+
+}  // namespace penstock

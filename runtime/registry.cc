@@ -1,0 +1,320 @@
+#include "runtime/registry.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cctype>
+#include <limits>
+#include <mutex>
+#include <stdexcept>
+#include <unordered_map>
+#include <utility>
+
+#include "penstock/decision/pool_sizing.h"
+#include "penstock/fiber.h"
+#include "runtime/admission/pool_access.h"
+#include "runtime/policy_rules.h"
+#include "runtime/telemetry/process_metrics.h"
+#include "runtime/upstream/upstream_access.h"
+
+namespace penstock {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto kTick = 100ms;
+constexpr std::size_t kEventsKept = 1000;
+constexpr std::string_view kOther = "other";
+
+Instant steady_now() { return std::chrono::steady_clock::now(); }
+
+std::uint64_t next_id() {
+  static std::atomic<std::uint64_t> id{0};
+  return ++id;
+}
+
+decision::PoolPolicy default_pool(std::string_view name) {
+  decision::PoolPolicy policy;
+  policy.name = name;
+  return policy;
+}
+
+decision::UpstreamPolicy default_upstream(std::string_view name) {
+  decision::UpstreamPolicy policy;
+  policy.name = name;
+  return policy;
+}
+
+// Where an operator or the controller will want to read an exact share of what was slower.
+std::vector<double> thresholds(const decision::Policy& policy) {
+  std::vector<double> edges;
+  for (const auto& route : policy.routes) {
+    if (route.deadline) edges.push_back(decision::seconds(*route.deadline));
+  }
+  for (const auto& upstream : policy.upstreams) {
+    edges.push_back(decision::seconds(upstream.timeout));
+    if (upstream.breaker.slow_call) edges.push_back(decision::seconds(upstream.breaker.slow_call->over));
+  }
+  return edges;
+}
+
+}  // namespace
+
+struct Registry::StringHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+
+struct Registry::Snapshot {
+  using Index = std::unordered_map<std::string, Upstream*, StringHash, std::equal_to<>>;
+  struct Route {
+    std::string match;
+    RouteDecision decision;
+  };
+  decision::Policy policy;
+  std::vector<Route> routes;
+  RouteDecision unmatched;
+  Index by_host;
+  Index by_name;
+  Upstream* other;
+};
+
+Registry::Registry(MetricsRegistry& metrics) : metrics_(metrics), id_(next_id()) {
+  apply({});
+  register_metrics();
+}
+
+Registry::~Registry() = default;
+
+void Registry::run_ticker() {
+  for (Instant next = steady_now();;) {
+    next = std::max(next + kTick, steady_now());
+    sleep_until(next);
+    tick(steady_now());
+  }
+}
+
+void Registry::tick(Instant now) {
+  const std::vector<Pool*> pools = this->pools();
+  const std::vector<Upstream*> upstreams = this->upstreams();
+  std::int64_t budget = 0;
+  int in_pools = 0;
+  for (const Pool* pool : pools) {
+    budget += PoolAccess::memory_bytes(*pool);
+    in_pools += pool->in_flight() + pool->queue_length();
+  }
+  std::vector<int> calls;
+  int in_calls = 0;
+  for (const Upstream* upstream : upstreams) {
+    const Runtime::UpstreamStats stats = UpstreamAccess::stats(*upstream, now);
+    in_calls += calls.emplace_back(stats.in_flight + stats.waiting);
+  }
+  // Work that no pool admitted shows in its calls only.
+  const int in_flight = std::max(in_pools, in_calls);
+  memory_.sample(static_cast<std::int64_t>(telemetry::resident_bytes()), in_flight);
+  const std::int64_t each = memory_.bytes_per_request();
+  const double pressure = std::min(1.0, static_cast<double>(in_flight * each) / static_cast<double>(budget));
+
+  for (std::size_t i = 0; i < upstreams.size(); ++i) {
+    const decision::UpstreamPolicy policy = UpstreamAccess::policy(*upstreams[i]);
+    const int bulkhead = decision::bulkhead(policy, budget, (in_flight - calls[i]) * each, each);
+    UpstreamAccess::tick(*upstreams[i], now, pressure, bulkhead);
+  }
+  for (Pool* pool : pools) PoolAccess::tick(*pool, now, each);
+}
+
+void Registry::apply(const decision::Policy& policy) {
+  check_policy(policy);
+  std::lock_guard serialise(apply_lock_);
+  const Instant now = steady_now();
+  metrics_.add_latency_edges(thresholds(policy));
+
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->policy = policy;
+  std::map<std::string, decision::PoolPolicy, std::less<>> pool_policies{{"default", default_pool("default")}};
+  for (const auto& pool : policy.pools) pool_policies[pool.name] = pool;
+  {
+    std::lock_guard guard(lock_);
+    // New ones are made with what the policy says; the others get it below.
+    for (const auto& [name, given] : pool_policies) {
+      auto& slot = pools_[name];
+      if (!slot) slot = PoolAccess::make(given, metrics_);
+    }
+    const auto make_upstream = [&](const decision::UpstreamPolicy& given, bool guarded) {
+      auto& slot = upstreams_[given.name];
+      if (!slot) {
+        slot = UpstreamAccess::make(given, guarded, metrics_,
+                                    [this](const auto& upstream, const auto& change) { record(upstream, change); });
+      }
+      return slot.get();
+    };
+    snapshot->other = make_upstream(default_upstream(kOther), false);
+    snapshot->by_name.emplace(kOther, snapshot->other);
+    for (const auto& given : policy.upstreams) {
+      Upstream* upstream = make_upstream(given, true);
+      snapshot->by_name.emplace(given.name, upstream);
+      for (const std::string& host : given.hosts) snapshot->by_host.emplace(host, upstream);
+    }
+    snapshot->unmatched = {&pool_locked("default"), decision::Priority::normal, std::nullopt};
+    for (const auto& route : policy.routes) {
+      snapshot->routes.push_back({route.match, {&pool_locked(route.pool), route.priority, route.deadline}});
+    }
+  }
+  for (Pool* pool : pools()) {
+    const auto found = pool_policies.find(pool->name());
+    PoolAccess::apply(*pool, found != pool_policies.end() ? found->second : default_pool(pool->name()), policy.shadow);
+  }
+  for (Upstream* upstream : upstreams()) {
+    if (upstream == snapshot->other) continue;
+    const auto found = std::find_if(policy.upstreams.begin(), policy.upstreams.end(),
+                                    [&](const auto& given) { return given.name == upstream->name(); });
+    UpstreamAccess::apply(*upstream, found != policy.upstreams.end() ? *found : default_upstream(upstream->name()),
+                          policy.shadow, now);
+  }
+  std::lock_guard guard(lock_);
+  snapshot_ = std::move(snapshot);
+  version_.fetch_add(1, std::memory_order_release);
+}
+
+const Registry::Snapshot& Registry::snapshot() const {
+  struct Cached {
+    std::uint64_t registry = 0;
+    std::uint64_t version = 0;
+    std::shared_ptr<const Snapshot> snapshot;
+  };
+  thread_local Cached cached;
+  if (cached.registry != id_ || cached.version != version_.load(std::memory_order_acquire)) {
+    std::shared_ptr<const Snapshot> previous;
+    std::lock_guard guard(lock_);
+    previous = std::exchange(cached.snapshot, snapshot_);
+    cached.registry = id_;
+    cached.version = version_.load(std::memory_order_relaxed);
+  }
+  return *cached.snapshot;
+}
+
+decision::Policy Registry::policy() const { return snapshot().policy; }
+
+RouteDecision Registry::route(std::string_view path) const {
+  const Snapshot& policy = snapshot();
+  for (const Snapshot::Route& route : policy.routes) {
+    if (decision::route_matches(route.match, path)) return route.decision;
+  }
+  return policy.unmatched;
+}
+
+Upstream& Registry::match_upstream(std::string_view host, std::uint16_t port) const {
+  const Snapshot& policy = snapshot();
+  std::string key(host);
+  for (char& c : key) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const std::size_t length = key.size();
+  key += ':';
+  key += std::to_string(port);
+  auto found = policy.by_host.find(key);
+  if (found == policy.by_host.end()) found = policy.by_host.find(std::string_view(key).substr(0, length));
+  return found != policy.by_host.end() ? *found->second : *policy.other;
+}
+
+Upstream* Registry::find_upstream(std::string_view name) const {
+  const Snapshot& policy = snapshot();
+  const auto found = policy.by_name.find(name);
+  return found != policy.by_name.end() ? found->second : nullptr;
+}
+
+Pool& Registry::pool(std::string_view name) {
+  std::lock_guard guard(lock_);
+  return pool_locked(name);
+}
+
+Pool& Registry::pool_locked(std::string_view name) {
+  const auto found = pools_.find(name);
+  if (found != pools_.end()) return *found->second;
+  auto made = PoolAccess::make(default_pool(name), metrics_);
+  return *pools_.emplace(std::string(name), std::move(made)).first->second;
+}
+
+Upstream& Registry::existing(std::string_view name) const {
+  Upstream* upstream = find_upstream(name);
+  if (upstream == nullptr || name == kOther) {
+    throw std::invalid_argument("no upstream \"" + std::string(name) + "\" in the policy");
+  }
+  return *upstream;
+}
+
+std::vector<Pool*> Registry::pools() const {
+  std::lock_guard guard(lock_);
+  std::vector<Pool*> result;
+  for (const auto& [name, pool] : pools_) result.push_back(pool.get());
+  return result;
+}
+
+std::vector<Upstream*> Registry::upstreams() const {
+  std::lock_guard guard(lock_);
+  std::vector<Upstream*> result;
+  for (const auto& [name, upstream] : upstreams_) result.push_back(upstream.get());
+  return result;
+}
+
+void Registry::set_pool_limit(std::string_view name, int limit) {
+  const std::vector<Pool*> all = pools();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const Pool* pool) { return pool->name() == name; });
+  if (found == all.end()) throw std::invalid_argument("no pool \"" + std::string(name) + "\"");
+  (*found)->set_limit(limit);
+}
+
+void Registry::set_upstream_limit(std::string_view upstream, std::optional<int> limit) {
+  UpstreamAccess::set_directive(existing(upstream), limit, steady_now());
+}
+
+void Registry::set_breaker(std::string_view upstream, decision::BreakerForce force, std::string reason) {
+  UpstreamAccess::force(existing(upstream), force, std::move(reason), steady_now());
+}
+
+void Registry::trip_breaker(std::string_view upstream, std::string reason) {
+  UpstreamAccess::trip(existing(upstream), std::move(reason), steady_now());
+}
+
+void Registry::release_lease() {
+  const Instant now = steady_now();
+  for (Pool* pool : pools()) PoolAccess::release_limit(*pool);
+  for (Upstream* upstream : upstreams()) UpstreamAccess::release_lease(*upstream, now);
+}
+
+std::vector<Runtime::PoolStats> Registry::pool_stats() const {
+  std::vector<Runtime::PoolStats> stats;
+  for (const Pool* pool : pools()) stats.push_back(PoolAccess::stats(*pool));
+  return stats;
+}
+
+std::vector<Runtime::UpstreamStats> Registry::upstream_stats() const {
+  const Instant now = steady_now();
+  std::vector<Runtime::UpstreamStats> stats;
+  for (const Upstream* upstream : upstreams()) stats.push_back(UpstreamAccess::stats(*upstream, now));
+  return stats;
+}
+
+std::vector<Runtime::BreakerEvent> Registry::take_breaker_events() {
+  std::deque<Runtime::BreakerEvent> taken;
+  {
+    std::lock_guard guard(events_lock_);
+    taken.swap(events_);
+  }
+  return {std::make_move_iterator(taken.begin()), std::make_move_iterator(taken.end())};
+}
+
+void Registry::record(const Upstream& upstream, const decision::CircuitBreaker::Transition& transition) {
+  const std::string from(decision::to_string(transition.from));
+  const std::string to(decision::to_string(transition.to));
+  spdlog::warn("breaker transition upstream={} from={} to={} reason={} message=\"{}\"", upstream.name(), from, to,
+               transition.reason, transition.message);
+  metrics_
+      .counter("penstock_breaker_transitions_total", "Changes of state of circuit breakers.",
+               {{"upstream", upstream.name()}, {"from", from}, {"to", to}, {"reason", transition.reason}})
+      .add();
+  std::lock_guard guard(events_lock_);
+  if (events_.size() == kEventsKept) events_.pop_front();
+  events_.push_back({upstream.name(), transition, std::chrono::system_clock::now()});
+}
+
+}  // namespace penstock

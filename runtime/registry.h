@@ -1,0 +1,103 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "penstock/decision/circuit_breaker.h"
+#include "penstock/decision/policy.h"
+#include "penstock/metrics.h"
+#include "penstock/pool.h"
+#include "penstock/runtime.h"
+#include "penstock/upstream.h"
+#include "runtime/admission/request_memory.h"
+#include "runtime/admission/spin_lock.h"
+
+namespace penstock {
+
+// How the policy classifies a request.
+struct RouteDecision {
+  Pool* pool;
+  decision::Priority priority;
+  // From the arrival of the request.
+  std::optional<Duration> deadline;
+};
+
+// The policy in force and what it governs: pools, upstreams, their leases. Thread-safe; members do not suspend but for
+// run_ticker(). Pools and upstreams keep their address for the life of the registry.
+class Registry {
+ public:
+  // Starts with a policy that names nothing: pool "default" with default settings, upstream "other".
+  explicit Registry(MetricsRegistry& metrics);
+  ~Registry();
+  Registry(const Registry&) = delete;
+
+  // The body of a fiber: tick() every 100 ms, until it is cancelled.
+  void run_ticker();
+  // Breakers, bulkheads, pool limits within the memory that requests are measured to use, queued requests whose time is
+  // up. Not concurrently with itself.
+  void tick(Instant now);
+
+  // Throws std::invalid_argument and changes nothing if the policy is unusable.
+  void apply(const decision::Policy& policy);
+  decision::Policy policy() const;
+
+  // Of a request's path, without its query. On the hot path of servers: takes no lock while the policy is unchanged.
+  RouteDecision route(std::string_view path) const;
+  // As route(): "host:port" in the policy counts before "host".
+  Upstream& match_upstream(std::string_view host, std::uint16_t port) const;
+  Upstream* find_upstream(std::string_view name) const;
+  Pool& pool(std::string_view name);
+
+  // See Runtime. A pool that does not exist or an upstream that the policy does not name: std::invalid_argument.
+  void set_pool_limit(std::string_view pool, int limit);
+  void set_upstream_limit(std::string_view upstream, std::optional<int> limit);
+  void set_breaker(std::string_view upstream, decision::BreakerForce force, std::string reason);
+  void trip_breaker(std::string_view upstream, std::string reason);
+  void release_lease();
+
+  std::vector<Runtime::PoolStats> pool_stats() const;
+  std::vector<Runtime::UpstreamStats> upstream_stats() const;
+  std::vector<Runtime::BreakerEvent> take_breaker_events();
+
+ private:
+  // What readers of one policy need; immutable.
+  struct Snapshot;
+  struct StringHash;
+  const Snapshot& snapshot() const;
+  Pool& pool_locked(std::string_view name);
+  Upstream& existing(std::string_view name) const;
+  std::vector<Pool*> pools() const;
+  std::vector<Upstream*> upstreams() const;
+  void record(const Upstream& upstream, const decision::CircuitBreaker::Transition& transition);
+  void register_metrics();
+
+  MetricsRegistry& metrics_;
+  const std::uint64_t id_;
+
+  // Guards what follows.
+  mutable SpinLock lock_;
+  std::map<std::string, std::unique_ptr<Pool>, std::less<>> pools_;
+  std::map<std::string, std::unique_ptr<Upstream>, std::less<>> upstreams_;
+  std::shared_ptr<const Snapshot> snapshot_;
+  // Of snapshot_; readers compare it with the one that their thread has cached.
+  std::atomic<std::uint64_t> version_{0};
+
+  // Of tick().
+  RequestMemory memory_;
+
+  // Serialises apply().
+  SpinLock apply_lock_;
+
+  mutable SpinLock events_lock_;
+  // The latest 1000.
+  std::deque<Runtime::BreakerEvent> events_;
+};
+
+}  // namespace penstock
