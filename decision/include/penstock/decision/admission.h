@@ -14,7 +14,13 @@
 // Not thread-safe: the owner serialises calls. Invariants: in_flight() <= limit() unless the limit was lowered below
 // what was in flight, which then drains; a request waits only while in_flight() >= limit(); higher priorities leave the
 // queue first, and within a priority the discipline orders. At a full queue the arriving request takes the place of the
-// worst waiting one of lower priority, if there is one (that one is shed), and is refused (limit) otherwise.
+// one that would be served last among the lowest priority that waits, if that priority is below its own (that one is
+// shed), and is refused (limit) otherwise; while newest-first turns the queue round, also the oldest of its own
+// priority makes way.
+//
+// A request is refused (deadline) when its deadline has passed, or, if it would have to wait, when less is left than
+// the shortest time that recent requests were busy. CoDel's drops are shed, max_wait's are queue_timeout. Offers and
+// releases with nobody waiting allocate nothing.
 //
 // CoDel: K. Nichols, V. Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012, RFC 8289: first drop after the wait
 // stayed above target for a whole interval, then each interval / sqrt(count).
@@ -29,8 +35,13 @@ inline constexpr int kRejectReasons = 5;
 struct Ticket {
   Priority priority = Priority::normal;
   Instant deadline = Instant::max();
-  // Set while it waits.
+  // Since when it waits.
   Instant enqueued{};
+  // Bookkeeping of the queue.
+  std::uint64_t sequence = 0;
+  Ticket* previous = nullptr;
+  Ticket* next = nullptr;
+  bool waiting = false;
 };
 
 // A waiting request whose fate was decided.

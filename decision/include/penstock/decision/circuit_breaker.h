@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "penstock/decision/policy.h"
 #include "penstock/decision/time.h"
@@ -14,10 +15,10 @@
 //   1. forced: an operator's open or closed, or the fleet's trip;
 //   2. the policy's explicit rules: error ratio and slow-call ratio over a sliding window of at least min_calls;
 //   3. usefulness: F, the probability that a call succeeds before its deadline. F comes from competing risks over age
-//      bins (0 .25 .5 1 2 4 8 16 s): each call counts once in every bin that it enters, as success, failure or survivor,
-//      with a half-life; calls still in flight are counted as they grow older, so a black hole is seen before the first
-//      time-out, and bearable slowness is not taken for death. Open when F falls below a threshold that is small while
-//      memory is plentiful and rises with pressure.
+//      bins: each call counts once in every bin that it enters, as success, failure or survivor, with a half-life;
+//      calls still in flight are counted as they grow older, so a black hole is seen before the first time-out, and
+//      bearable slowness is not taken for death. Open when F is below a threshold that is small while memory is
+//      plentiful and rises with pressure, with confidence. The estimator and its constants: decision/usefulness.h.
 // States: closed -> open -> half open (probes, jittered) -> closed through a slow start, or back to open.
 //
 // Not thread-safe: the owner serialises calls. Deterministic: same calls, same decisions; randomness is a seed.
@@ -47,11 +48,14 @@ class CircuitBreaker {
     bool probe = false;
     // Bookkeeping of the breaker.
     int bin = 0;
+    bool slow = false;
+    std::uint32_t era = 0;
     Call* previous = nullptr;
     Call* next = nullptr;
   };
 
-  // False: refused. `retry_after` tells when the next probe is due. When true, `call` must stay in place until end().
+  // False: refused. `retry_after(now)` tells when the next probe is due. When true, `call` must stay in place until
+  // end().
   bool begin(Call& call, Duration patience, Instant now);
   void end(Call& call, CallOutcome outcome, Instant now);
 
@@ -78,7 +82,8 @@ class CircuitBreaker {
     BreakerState to;
     Instant at;
     // One word for metrics: "error_ratio", "slow_call_ratio", "usefulness", "forced", "fleet", "probe_failed",
-    // "probes_succeeded", "timer".
+    // "probes_succeeded", "timer". "usefulness" from open to closed: late answers of calls from before the trip
+    // showed that it was wrong.
     std::string reason;
     // A sentence with numbers.
     std::string message;

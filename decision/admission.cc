@@ -1,0 +1,198 @@
+#include "penstock/decision/admission.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "decision/wait_queue.h"
+
+namespace penstock::decision {
+namespace {
+
+// The shortest busy time is taken over the last one to two blocks of this many completions.
+constexpr int kServiceBlock = 32;
+// Of the completion rate behind retry_after.
+constexpr Duration kRateHalfLife = std::chrono::seconds(2);
+constexpr Duration kLongestRetryAfter = std::chrono::seconds(60);
+
+// Shortest busy time of recent requests: a request with less left than that cannot be answered in time. The minimum,
+// because a wrong refusal costs an answer and a wrong wait only a place.
+class ShortestService {
+ public:
+  void add(Duration busy) {
+    current_ = std::min(current_, busy);
+    if (++samples_ < kServiceBlock) return;
+    previous_ = current_;
+    current_ = Duration::max();
+    samples_ = 0;
+    known_ = true;
+  }
+  Duration get() const { return known_ ? std::max(Duration::zero(), std::min(previous_, current_)) : Duration::zero(); }
+
+ private:
+  Duration previous_ = Duration::max();
+  Duration current_ = Duration::max();
+  int samples_ = 0;
+  bool known_ = false;
+};
+
+// Completions per second, decayed.
+class CompletionRate {
+ public:
+  void add(Instant now) {
+    if (last_ != Instant{}) {
+      const double dt = std::max(0.0, seconds(now - last_));
+      const double kept = std::exp2(-dt / seconds(kRateHalfLife));
+      events_ *= kept;
+      time_ = time_ * kept + dt;
+      events_ += 1;
+    }
+    last_ = now;
+  }
+  // 0 when not known.
+  double per_second(Instant now) const {
+    const double time = time_ + std::max(0.0, seconds(now - last_));
+    return time > 0 ? events_ / time : 0;
+  }
+
+ private:
+  Instant last_{};
+  double events_ = 0;
+  double time_ = 0;
+};
+
+}  // namespace
+
+std::string_view to_string(RejectReason reason) {
+  switch (reason) {
+    case RejectReason::limit:
+      return "limit";
+    case RejectReason::shed:
+      return "shed";
+    case RejectReason::breaker:
+      return "breaker";
+    case RejectReason::queue_timeout:
+      return "queue_timeout";
+    case RejectReason::deadline:
+      return "deadline";
+  }
+  return "unknown";
+}
+
+struct Admission::State {
+  State(const QueuePolicy& policy, int limit) : queue(policy), limit(limit) {}
+
+  // From this moment on the deadline cannot be met.
+  Instant hopeless_at(const Ticket& ticket) const {
+    return ticket.deadline == Instant::max() ? Instant::max() : ticket.deadline - service.get();
+  }
+
+  void refuse(Ticket& ticket, RejectReason reason, std::vector<Verdict>& decided) {
+    queue.remove(ticket);
+    decided.push_back({&ticket, reason});
+  }
+
+  void expire(Instant now, std::vector<Verdict>& decided) {
+    for (Ticket* t = queue.oldest(); t && t->enqueued + queue.policy().max_wait <= now; t = queue.oldest()) {
+      refuse(*t, RejectReason::queue_timeout, decided);
+    }
+    for (Ticket* t = queue.most_urgent(); t && hopeless_at(*t) <= now; t = queue.most_urgent()) {
+      refuse(*t, RejectReason::deadline, decided);
+    }
+  }
+
+  void serve(Instant now, std::vector<Verdict>& decided) {
+    if (queue.size() == 0) return;
+    expire(now, decided);
+    while (in_flight < limit) {
+      Ticket* ticket = queue.next(now);
+      if (!ticket) return;
+      if (queue.drops(*ticket, now)) {
+        refuse(*ticket, RejectReason::shed, decided);
+        continue;
+      }
+      queue.remove(*ticket);
+      ++in_flight;
+      decided.push_back({ticket, std::nullopt});
+    }
+  }
+
+  Duration retry_after(Instant now) const {
+    const double rate = completions.per_second(now);
+    if (rate <= 0) return queue.policy().max_wait;
+    const double estimate = static_cast<double>(queue.size() + 1) / rate;
+    return from_seconds(std::min(estimate, seconds(kLongestRetryAfter)));
+  }
+
+  WaitQueue queue;
+  int limit;
+  int in_flight = 0;
+  ShortestService service;
+  CompletionRate completions;
+};
+
+Admission::Admission(QueuePolicy queue, int limit) : state_(std::make_unique<State>(queue, limit)) {}
+Admission::~Admission() = default;
+
+Admission::Answer Admission::offer(Ticket& ticket, Instant now, std::vector<Verdict>& decided) {
+  State& s = *state_;
+  const auto rejected = [&](RejectReason reason) { return Answer{Offer::rejected, reason, s.retry_after(now)}; };
+  if (ticket.deadline <= now) return rejected(RejectReason::deadline);
+  if (s.in_flight < s.limit) {
+    ++s.in_flight;
+    return {Offer::admitted};
+  }
+  const int max = s.queue.policy().max;
+  if (max <= 0) return rejected(RejectReason::limit);
+  if (s.hopeless_at(ticket) <= now) return rejected(RejectReason::deadline);
+  if (s.queue.size() >= max) {
+    s.expire(now, decided);
+    if (s.queue.size() >= max) {
+      Ticket* yielding = s.queue.yields_to(ticket.priority, now);
+      if (!yielding) return rejected(RejectReason::limit);
+      s.refuse(*yielding, RejectReason::shed, decided);
+    }
+  }
+  s.queue.insert(ticket, now);
+  return {Offer::queued};
+}
+
+void Admission::release(Duration busy, Instant now, std::vector<Verdict>& decided) {
+  State& s = *state_;
+  --s.in_flight;
+  s.service.add(busy);
+  s.completions.add(now);
+  s.serve(now, decided);
+}
+
+bool Admission::withdraw(Ticket& ticket) {
+  if (!ticket.waiting) return false;
+  state_->queue.remove(ticket);
+  return true;
+}
+
+void Admission::expire(Instant now, std::vector<Verdict>& decided) { state_->expire(now, decided); }
+
+Instant Admission::next_event() const {
+  const State& s = *state_;
+  const Ticket* oldest = s.queue.oldest();
+  if (!oldest) return Instant::max();
+  return std::min(oldest->enqueued + s.queue.policy().max_wait, s.hopeless_at(*s.queue.most_urgent()));
+}
+
+void Admission::set_limit(int limit, Instant now, std::vector<Verdict>& decided) {
+  state_->limit = limit;
+  state_->serve(now, decided);
+}
+
+void Admission::set_queue(const QueuePolicy& queue, Instant now, std::vector<Verdict>& decided) {
+  State& s = *state_;
+  s.queue.set_policy(queue);
+  s.expire(now, decided);
+  while (s.queue.size() > std::max(0, queue.max)) s.refuse(*s.queue.worst(now), RejectReason::shed, decided);
+}
+
+int Admission::limit() const { return state_->limit; }
+int Admission::in_flight() const { return state_->in_flight; }
+int Admission::queue_length() const { return state_->queue.size(); }
+
+}  // namespace penstock::decision

@@ -1,0 +1,525 @@
+#include "penstock/decision/circuit_breaker.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <deque>
+#include <utility>
+#include <vector>
+
+#include "decision/call_window.h"
+#include "decision/usefulness.h"
+
+namespace penstock::decision {
+namespace {
+
+// Usefulness below which an upstream is cut off with memory plentiful, and with none left. Between, the square of the
+// pressure counts: a half-full memory is no emergency.
+constexpr double kThresholdPlenty = 0.03;
+constexpr double kThresholdPressed = 0.5;
+// How long F must stay below, unless nothing at all succeeded for Usefulness::bearable_silence().
+constexpr Duration kHold = std::chrono::seconds(1);
+// Late answers of calls from before a trip close the breaker at this F.
+constexpr double kUseful = 0.5;
+// Spread of the open time, so that nodes do not probe in step.
+constexpr double kJitter = 0.1;
+// From the first admitted calls to all of them, beginning with kFirstShare.
+constexpr Duration kSlowStart = std::chrono::milliseconds(1500);
+constexpr double kFirstShare = 0.1;
+// A probe hangs when older than this many times the usual latency, but not below kShortestHang.
+constexpr int kHangFactor = 4;
+constexpr Duration kShortestHang = std::chrono::seconds(1);
+// The usual latency follows means of this many calls: down at once, up by so much a window, because trouble must not
+// become usual.
+constexpr int kUsualWindow = 60;
+constexpr double kUsualGrowth = 1.002;
+// Weight of one call in the typical patience.
+constexpr double kPatienceWeight = 1.0 / 32;
+
+__attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ...) {
+  char text[320];
+  va_list arguments;
+  va_start(arguments, pattern);
+  std::vsnprintf(text, sizeof text, pattern, arguments);
+  va_end(arguments);
+  return text;
+}
+
+// Latency when all is well.
+class UsualLatency {
+ public:
+  void add(Duration latency) {
+    sum_ += seconds(latency);
+    if (++calls_ < kUsualWindow) {
+      if (usual_ == 0) first_ = sum_ / calls_;
+      return;
+    }
+    const double mean = sum_ / calls_;
+    usual_ = usual_ == 0 ? mean : std::min(mean, usual_ * kUsualGrowth);
+    sum_ = 0;
+    calls_ = 0;
+  }
+  Duration get() const { return from_seconds(usual_ == 0 ? first_ : usual_); }
+
+ private:
+  double usual_ = 0;
+  double first_ = 0;
+  double sum_ = 0;
+  int calls_ = 0;
+};
+
+}  // namespace
+
+std::string_view to_string(BreakerState state) {
+  switch (state) {
+    case BreakerState::closed:
+      return "closed";
+    case BreakerState::open:
+      return "open";
+    case BreakerState::half_open:
+      return "half_open";
+  }
+  return "unknown";
+}
+
+struct CircuitBreaker::State {
+  State(const BreakerPolicy& policy, Duration timeout, std::uint64_t seed)
+      : policy(policy), timeout(timeout), random(seed), window(policy.window), usefulness(Instant{}) {
+    probes.reserve(static_cast<std::size_t>(std::max(policy.probes, 1)));
+  }
+
+  // --- calls in flight, in the order of their start
+
+  void append(Call& call) {
+    call.previous = last;
+    call.next = nullptr;
+    (last ? last->next : first) = &call;
+    last = &call;
+    for (std::size_t k = 1; k < cursors.size(); ++k) {
+      if (!cursors[k]) cursors[k] = &call;
+    }
+    if (!slow_cursor) slow_cursor = &call;
+  }
+
+  void unlink(Call& call) {
+    for (std::size_t k = 1; k < cursors.size(); ++k) {
+      if (cursors[k] == &call) cursors[k] = call.next;
+    }
+    if (slow_cursor == &call) slow_cursor = call.next;
+    (call.previous ? call.previous->next : first) = call.next;
+    (call.next ? call.next->previous : last) = call.previous;
+    call.previous = call.next = nullptr;
+  }
+
+  // Calls that began before the last close by probes say nothing about the upstream as it is now.
+  bool counts(const Call& call) const { return call.era >= first_era; }
+
+  void age(Call& call, int bin) {
+    for (; call.bin < bin; ++call.bin) {
+      if (counts(call)) usefulness.survived(call.bin, call.started);
+    }
+  }
+
+  void mark_slow(Call& call, Instant now) {
+    if (call.slow) return;
+    call.slow = true;
+    if (!counts(call)) return;
+    CallWindow::Sums& sums = window.at(now);
+    ++sums.timed;
+    ++sums.slow;
+  }
+
+  void age_all(Instant now) {
+    for (std::size_t k = 1; k < cursors.size(); ++k) {
+      while (cursors[k] && now - cursors[k]->started >= Usefulness::kEdges[k]) {
+        Call& call = *cursors[k];
+        cursors[k] = call.next;
+        age(call, static_cast<int>(k));
+      }
+    }
+    if (!policy.slow_call) return;
+    while (slow_cursor && now - slow_cursor->started > policy.slow_call->over) {
+      mark_slow(*slow_cursor, now);
+      slow_cursor = slow_cursor->next;
+    }
+  }
+
+  Duration typical_patience() const { return patience == 0 ? timeout : std::min(timeout, from_seconds(patience)); }
+
+  // --- states
+
+  double uniform() {  // splitmix64 (S. Vigna, public domain), in [0,1)
+    std::uint64_t z = (random += 0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
+  }
+
+  Duration jittered(Duration d) { return from_seconds(seconds(d) * (1 - kJitter + 2 * kJitter * uniform())); }
+
+  void change(BreakerState to, Instant now, std::string reason, std::string message) {
+    transitions.push_back({state, to, now, std::move(reason), std::move(message)});
+    state = to;
+    below_since.reset();
+  }
+
+  void open(Instant now, Instant due, std::string reason, std::string message) {
+    probe_due = due;
+    by_usefulness = reason == "usefulness" || (by_usefulness && reason == "probe_failed");
+    ++era;
+    if (state == BreakerState::closed) opened_at = now;
+    change(BreakerState::open, now, std::move(reason), std::move(message));
+  }
+
+  void half_open(Instant now) {
+    probes_failed = probes_succeeded = 0;
+    probes.clear();
+    next_batch(now);
+    change(BreakerState::half_open, now, "timer",
+           format("%d probes after %.1f s", policy.probes, seconds(now - opened_at)));
+  }
+
+  // Probes of earlier batches still count when they end, but no longer hold a place.
+  void next_batch(Instant now) {
+    ++era;
+    batch_era = era;
+    probing = 0;
+    batch_started = now;
+    batch_ends = now + jittered(policy.open);
+  }
+
+  void close(Instant now, std::string reason, std::string message, bool forget) {
+    ++era;
+    if (forget) {
+      first_era = era;
+      usefulness.reset(now);
+    }
+    window.clear();
+    probes.clear();
+    slow_start = now;
+    credit = 0;
+    change(BreakerState::closed, now, std::move(reason), std::move(message));
+  }
+
+  void reopen(Instant now, std::string message) {
+    // The open time runs from the start of the probes, so that slow failing does not lengthen it.
+    open(now, std::max(batch_started + jittered(policy.open), now + policy.open / 4), "probe_failed",
+         std::move(message));
+  }
+
+  // --- judging
+
+  void judge_rules(Instant now) {
+    if (!policy.error_ratio && !policy.slow_call) return;
+    const CallWindow::Sums sums = window.sums(now);
+    if (policy.error_ratio && sums.ended >= policy.min_calls) {
+      const double share = static_cast<double>(sums.failed) / static_cast<double>(sums.ended);
+      if (share > *policy.error_ratio || share >= 1) {
+        open(now, now + jittered(policy.open), "error_ratio",
+             format("%lld of %lld calls of the last %.3g s failed: %.1f %%, more than %.1f %%",
+                    static_cast<long long>(sums.failed), static_cast<long long>(sums.ended), seconds(policy.window),
+                    share * 100, *policy.error_ratio * 100));
+        return;
+      }
+    }
+    if (policy.slow_call && sums.timed >= policy.min_calls) {
+      const double share = static_cast<double>(sums.slow) / static_cast<double>(sums.timed);
+      if (share > policy.slow_call->ratio || share >= 1) {
+        open(now, now + jittered(policy.open), "slow_call_ratio",
+             format("%lld of %lld calls of the last %.3g s took more than %.3g s: %.1f %%, more than %.1f %%",
+                    static_cast<long long>(sums.slow), static_cast<long long>(sums.timed), seconds(policy.window),
+                    seconds(policy.slow_call->over), share * 100, policy.slow_call->ratio * 100));
+      }
+    }
+  }
+
+  void judge_usefulness(Instant now, double pressure) {
+    const auto estimate = usefulness.estimate(typical_patience(), now);
+    const double p = std::clamp(pressure, 0.0, 1.0);
+    const double threshold = kThresholdPlenty + (kThresholdPressed - kThresholdPlenty) * p * p;
+    if (!policy.usefulness || !estimate || !estimate->identified || estimate->upper >= threshold) {
+      below_since.reset();
+      return;
+    }
+    if (!below_since) below_since = now;
+    const Duration silence = now - usefulness.last_success();
+    const Duration bearable = usefulness.bearable_silence(typical_patience());
+    // Whatever the memory: nobody is cut off for a pause that is shorter than what all have to bear.
+    const bool silent = usefulness.fruitless() > 0 && silence >= bearable;
+    const bool answers = estimate->value >= kThresholdPlenty;
+    if (!silent && !(answers && now - *below_since >= kHold)) return;
+    open(now, now + jittered(policy.open), "usefulness",
+         format("usefulness %.3f (95 %% below %.3f), threshold %.3f at memory pressure %.2f; last success %.1f s ago, "
+                "%lld calls without one since; patience %.1f s",
+                estimate->value, estimate->upper, threshold, p, seconds(silence),
+                static_cast<long long>(usefulness.fruitless()), seconds(typical_patience())));
+  }
+
+  // A trip for lack of usefulness was wrong if the calls from before it, or slow probes, are answered in time after
+  // all.
+  void judge_late_answers(Instant now) {
+    if (!by_usefulness || late_answers < policy.probes) return;
+    const auto estimate = usefulness.estimate(typical_patience(), now);
+    if (!estimate || !estimate->identified || estimate->value < kUseful) return;
+    close(now, "usefulness",
+          format("%d answers came in time after all: usefulness %.2f, patience %.1f s", late_answers, estimate->value,
+                 seconds(typical_patience())),
+          false);
+  }
+
+  Duration hang_limit() const { return std::max(kHangFactor * usual.get(), kShortestHang); }
+
+  int probes_to_fail() const { return policy.probes / 2 + 1; }
+
+  void judge_probes(Instant now) {
+    int hanging = 0;
+    Duration oldest{};
+    for (const Call* probe : probes) {
+      const Duration age = now - probe->started;
+      if (age < std::min(hang_limit(), probe->patience)) continue;
+      ++hanging;
+      oldest = std::max(oldest, age);
+    }
+    if (hanging + probes_failed >= probes_to_fail()) {
+      reopen(now, format("of %d probes %d failed and %d hang, the oldest for %.1f s", policy.probes, probes_failed,
+                         hanging, seconds(oldest)));
+    } else if (now >= batch_ends) {
+      next_batch(now);
+    }
+  }
+
+  void probe_ended(Call& call, CallOutcome outcome, Instant now) {
+    const auto it = std::find(probes.begin(), probes.end(), &call);
+    if (it == probes.end()) return;
+    probes.erase(it);
+    if (call.era == batch_era) --probing;
+    if (state != BreakerState::half_open) return;
+    if (outcome == CallOutcome::ok) {
+      if (++probes_succeeded >= policy.probes) {
+        close(now, "probes_succeeded",
+              format("%d probes succeeded, the last in %.3f s; closed for %.1f s of slow start", probes_succeeded,
+                     seconds(now - call.started), seconds(kSlowStart)),
+              true);
+      }
+    } else if (outcome != CallOutcome::cancelled && ++probes_failed >= probes_to_fail()) {
+      reopen(now, format("%d of %d probes failed", probes_failed, policy.probes));
+    }
+  }
+
+  bool admit_closed(Instant now) {
+    if (forced == BreakerForce::closed || !slow_start) return true;
+    const double share = kFirstShare + (1 - kFirstShare) * seconds(now - *slow_start) / seconds(kSlowStart);
+    if (share >= 1) {
+      slow_start.reset();
+      return true;
+    }
+    credit += share;
+    if (credit < 1) return false;
+    credit -= 1;
+    return true;
+  }
+
+  BreakerPolicy policy;
+  Duration timeout;
+  std::uint64_t random;
+
+  BreakerState state = BreakerState::closed;
+  BreakerForce forced = BreakerForce::automatic;
+  std::deque<Transition> transitions;
+
+  Call* first = nullptr;
+  Call* last = nullptr;
+  // For each age edge the oldest call that has not passed it.
+  std::array<Call*, Usefulness::kBins> cursors{};
+  // The oldest call that is not yet slow.
+  Call* slow_cursor = nullptr;
+
+  CallWindow window;
+  Usefulness usefulness;
+  UsualLatency usual;
+  double patience = 0;
+  std::optional<Instant> below_since;
+  Instant ticked{};
+
+  // Grows with every change that sets calls apart.
+  std::uint32_t era = 0;
+  std::uint32_t first_era = 0;
+  bool by_usefulness = false;
+  int late_answers = 0;
+
+  Instant opened_at{};
+  Instant probe_due{};
+  std::vector<Call*> probes;
+  std::uint32_t batch_era = 0;
+  int probing = 0;
+  Instant batch_started{};
+  Instant batch_ends{};
+  int probes_succeeded = 0;
+  int probes_failed = 0;
+
+  std::optional<Instant> slow_start;
+  double credit = 0;
+};
+
+CircuitBreaker::CircuitBreaker(const BreakerPolicy& policy, Duration timeout, std::uint64_t seed)
+    : state_(std::make_unique<State>(policy, timeout, seed)) {}
+CircuitBreaker::~CircuitBreaker() = default;
+
+bool CircuitBreaker::begin(Call& call, Duration patience, Instant now) {
+  State& s = *state_;
+  bool probe = false;
+  if (s.state != BreakerState::closed) {
+    if (s.forced != BreakerForce::automatic) return false;
+    if (s.state == BreakerState::open) {
+      if (now < s.probe_due) return false;
+      s.half_open(now);
+    }
+    if (s.probing + s.probes_succeeded >= s.policy.probes) return false;
+    probe = true;
+  } else if (!s.admit_closed(now)) {
+    return false;
+  }
+  call.started = now;
+  call.patience = std::min(patience, s.timeout);
+  call.probe = probe;
+  call.bin = 0;
+  call.slow = false;
+  call.era = s.era;
+  const double seconds_left = seconds(call.patience);
+  s.patience = s.patience == 0 ? seconds_left : s.patience + kPatienceWeight * (seconds_left - s.patience);
+  s.append(call);
+  s.usefulness.begun(now);
+  if (probe) {
+    ++s.probing;
+    s.probes.push_back(&call);
+  }
+  return true;
+}
+
+void CircuitBreaker::end(Call& call, CallOutcome outcome, Instant now) {
+  State& s = *state_;
+  const Duration age = now - call.started;
+  s.age(call, Usefulness::bin_of(age));
+  s.unlink(call);
+  const bool ok = outcome == CallOutcome::ok;
+  if (s.counts(call)) {
+    if (ok && age <= call.patience) {
+      s.usefulness.succeeded(call.bin, call.started, now);
+    } else if (outcome == CallOutcome::cancelled) {
+      s.usefulness.gone(call.bin, call.started);
+    } else {
+      s.usefulness.failed(call.bin, call.started, outcome == CallOutcome::error);
+    }
+    if (outcome != CallOutcome::cancelled) {
+      CallWindow::Sums& sums = s.window.at(now);
+      ++sums.ended;
+      if (!ok) ++sums.failed;
+      if (!call.slow) ++sums.timed;
+      if (!call.slow && s.policy.slow_call && age > s.policy.slow_call->over) ++sums.slow;
+    }
+    if (ok && s.state == BreakerState::closed) s.usual.add(age);
+    if (ok && s.state != BreakerState::closed) ++s.late_answers;
+  }
+  if (call.probe) s.probe_ended(call, outcome, now);
+  if (s.state == BreakerState::closed && s.forced == BreakerForce::automatic) s.judge_rules(now);
+}
+
+void CircuitBreaker::tick(Instant now, double memory_pressure) {
+  State& s = *state_;
+  s.ticked = now;
+  s.age_all(now);
+  s.usefulness.decay(now);
+  if (s.forced != BreakerForce::automatic) return;
+  switch (s.state) {
+    case BreakerState::closed:
+      s.judge_rules(now);
+      if (s.state == BreakerState::closed) s.judge_usefulness(now, memory_pressure);
+      if (s.state == BreakerState::open) s.late_answers = 0;
+      return;
+    case BreakerState::open:
+      s.judge_late_answers(now);
+      if (s.state == BreakerState::open && now >= s.probe_due) s.half_open(now);
+      return;
+    case BreakerState::half_open:
+      s.judge_probes(now);
+      return;
+  }
+}
+
+void CircuitBreaker::force(BreakerForce force, std::string reason, Instant now) {
+  State& s = *state_;
+  if (s.forced == force) return;
+  const BreakerForce before = std::exchange(s.forced, force);
+  switch (force) {
+    case BreakerForce::open:
+      if (s.state != BreakerState::open) s.open(now, now, "forced", std::move(reason));
+      return;
+    case BreakerForce::closed:
+      if (s.state != BreakerState::closed) s.close(now, "forced", std::move(reason), true);
+      s.slow_start.reset();
+      return;
+    case BreakerForce::automatic:
+      // Nothing is known of an upstream that nobody called: probe at once.
+      if (before == BreakerForce::open) s.probe_due = now;
+      return;
+  }
+}
+
+void CircuitBreaker::trip(std::string reason, Instant now) {
+  State& s = *state_;
+  if (s.forced != BreakerForce::automatic) return;
+  const Instant due = now + s.jittered(s.policy.open);
+  if (s.state == BreakerState::open) {
+    s.probe_due = std::max(s.probe_due, due);
+    return;
+  }
+  s.open(now, due, "fleet", std::move(reason));
+}
+
+void CircuitBreaker::set_policy(const BreakerPolicy& policy, Duration timeout, Instant now) {
+  State& s = *state_;
+  if (s.policy.slow_call != policy.slow_call) s.slow_cursor = s.first;
+  s.policy = policy;
+  s.timeout = timeout;
+  s.window.set_window(policy.window);
+  if (s.state == BreakerState::open) s.probe_due = std::min(s.probe_due, now + s.jittered(policy.open));
+}
+
+BreakerState CircuitBreaker::state() const { return state_->state; }
+BreakerForce CircuitBreaker::forced() const { return state_->forced; }
+
+Duration CircuitBreaker::retry_after(Instant now) const {
+  const State& s = *state_;
+  const auto until = [&](Instant t) { return std::max(t - now, Duration::zero()); };
+  switch (s.state) {
+    case BreakerState::closed:
+      return s.slow_start ? until(*s.slow_start + kSlowStart) : Duration::zero();
+    case BreakerState::open:
+      return s.forced == BreakerForce::open ? s.policy.open : until(s.probe_due);
+    case BreakerState::half_open:
+      return until(s.batch_ends);
+  }
+  return Duration::zero();
+}
+
+std::optional<double> CircuitBreaker::usefulness() const {
+  const State& s = *state_;
+  const auto estimate = s.usefulness.estimate(s.typical_patience(), s.ticked);
+  if (!estimate) return std::nullopt;
+  return estimate->value;
+}
+
+Duration CircuitBreaker::oldest(Instant now) const {
+  return state_->first ? now - state_->first->started : Duration::zero();
+}
+
+std::optional<CircuitBreaker::Transition> CircuitBreaker::take_transition() {
+  if (state_->transitions.empty()) return std::nullopt;
+  Transition transition = std::move(state_->transitions.front());
+  state_->transitions.pop_front();
+  return transition;
+}
+
+}  // namespace penstock::decision

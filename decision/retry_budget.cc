@@ -1,0 +1,44 @@
+#include "penstock/decision/retry_budget.h"
+
+namespace penstock::decision {
+namespace {
+
+// Retries that are allowed in any ten seconds whatever the traffic. Finagle's default is ten a second; here a retry is
+// dearer, because the upstreams that matter are the slow ones.
+constexpr double kFloorPerSecond = 1;
+
+std::int64_t second_of(Instant now) { return std::chrono::floor<std::chrono::seconds>(now.time_since_epoch()).count(); }
+
+}  // namespace
+
+RetryBudget::RetryBudget(double ratio) : ratio_(ratio) {}
+
+void RetryBudget::set_ratio(double ratio) { ratio_ = ratio; }
+
+RetryBudget::Slot& RetryBudget::slot(Instant now) {
+  const std::int64_t second = second_of(now);
+  Slot& slot = slots_[static_cast<std::size_t>(((second % kSlots) + kSlots) % kSlots)];
+  if (slot.second != second) slot = Slot{.second = second};
+  return slot;
+}
+
+void RetryBudget::call(Instant now) { ++slot(now).calls; }
+
+bool RetryBudget::try_retry(Instant now) {
+  if (ratio_ <= 0) return false;
+  const std::int64_t second = second_of(now);
+  std::int64_t calls = 0;
+  std::int64_t retries = 0;
+  for (const Slot& slot : slots_) {
+    if (slot.second > second - kSlots && slot.second <= second) {
+      calls += slot.calls;
+      retries += slot.retries;
+    }
+  }
+  const double allowed = ratio_ * static_cast<double>(calls) + kFloorPerSecond * kSlots;
+  if (static_cast<double>(retries + 1) > allowed) return false;
+  ++slot(now).retries;
+  return true;
+}
+
+}  // namespace penstock::decision
