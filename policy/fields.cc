@@ -4,9 +4,7 @@
 #include <numeric>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "policy/text.h"
 
 namespace penstock::policy {
 namespace {
@@ -46,7 +44,7 @@ Notation notation(const FieldDescriptor& field) {
       if (field.message_type()->full_name() == "google.protobuf.Struct") return Notation::structure;
       return Notation::message;
     default:
-      return absl::EndsWith(field.name(), "_bytes") ? Notation::bytes : Notation::whole;
+      return field.name().ends_with("_bytes") ? Notation::bytes : Notation::whole;
   }
 }
 
@@ -63,8 +61,8 @@ std::string choice_name(const EnumValueDescriptor& value) {
     if (absl::ascii_isupper(c) && !prefix.empty()) prefix += '_';
     prefix += absl::ascii_toupper(c);
   }
-  std::string_view rest = value.name();
-  if (absl::StartsWith(rest, prefix + "_")) rest.remove_prefix(prefix.size() + 1);
+  std::string_view rest(value.name());
+  if (rest.starts_with(prefix + "_")) rest.remove_prefix(prefix.size() + 1);
   std::string name;
   bool upper = false;
   for (const char c : rest) {
@@ -94,12 +92,13 @@ const EnumValueDescriptor* find_choice(const EnumDescriptor& type, std::string_v
 std::string yaml_path(const Descriptor& root, std::string_view proto_path) {
   const Descriptor* message = &root;
   std::string path;
-  for (const std::string_view step : absl::StrSplit(proto_path, '.')) {
+  for (std::string_view rest = proto_path; !rest.empty();) {
+    const std::string_view step = rest.substr(0, rest.find('.'));
+    rest.remove_prefix(std::min(step.size() + 1, rest.size()));
     const std::size_t bracket = std::min(step.find('['), step.size());
     const FieldDescriptor* field = message ? message->FindFieldByName(std::string(step.substr(0, bracket))) : nullptr;
     if (!path.empty()) path += '.';
-    absl::StrAppend(&path, field ? std::string_view(field->json_name()) : step.substr(0, bracket),
-                    step.substr(bracket));
+    append(path, field ? std::string_view(field->json_name()) : step.substr(0, bracket), step.substr(bracket));
     message = field ? field->message_type() : nullptr;
   }
   return path;
@@ -117,13 +116,13 @@ std::string suggestion(std::string_view name, const std::vector<std::string>& kn
   std::string_view best;
   std::size_t nearest = std::max<std::size_t>(1, name.size() / 3) + 1;
   for (const std::string& candidate : known) {
-    const std::size_t distance = edit_distance(absl::AsciiStrToLower(name), absl::AsciiStrToLower(candidate));
+    const std::size_t distance = edit_distance(lower_case(name), lower_case(candidate));
     if (distance < nearest) {
       nearest = distance;
       best = candidate;
     }
   }
-  return best.empty() ? "" : absl::StrCat(" (did you mean ", best, "?)");
+  return best.empty() ? "" : cat(" (did you mean ", best, "?)");
 }
 
 }  // namespace penstock::policy

@@ -1,12 +1,9 @@
 #include "policy/units.h"
+#include "policy/text.h"
 
 #include <array>
 #include <cstdio>
 #include <limits>
-
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 
 namespace penstock::policy {
 namespace {
@@ -34,8 +31,8 @@ constexpr std::array<SizeUnit, 4> kSizeUnits{{{"TiB", 40}, {"GiB", 30}, {"MiB", 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 absl::Status not_a_duration(std::string_view text) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      "\"", text.substr(0, 40), "\" is not a duration (write a number and one of ns, us, ms, s, m, h: 250ms)"));
+  return absl::InvalidArgumentError(
+      cat("\"", text.substr(0, 40), "\" is not a duration (write a number and one of ns, us, ms, s, m, h: 250ms)"));
 }
 
 }  // namespace
@@ -55,15 +52,15 @@ absl::StatusOr<nanoseconds> parse_duration(std::string_view text) {
   for (const TimeUnit& unit : kTimeUnits) {
     if (text.substr(at) != unit.name) continue;
     std::int64_t number = 0;
-    if (!absl::SimpleAtoi(whole, &number)) return not_a_duration(text);
+    if (!parse_number(whole, number)) return not_a_duration(text);
     if (number > std::numeric_limits<std::int64_t>::max() / unit.nanoseconds - 1)
-      return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" is longer than 292 years"));
+      return absl::InvalidArgumentError(cat("\"", text, "\" is longer than 292 years"));
     std::int64_t total = number * unit.nanoseconds;
     std::int64_t place = unit.nanoseconds;
     for (std::size_t i = 0; i < fraction.size(); ++i) {
       const int digit = fraction[i] - '0';
       if (digit != 0 && (place == 0 || place % 10 != 0)) {
-        return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" is finer than a nanosecond"));
+        return absl::InvalidArgumentError(cat("\"", text, "\" is finer than a nanosecond"));
       }
       place /= 10;
       total += digit * place;
@@ -77,20 +74,20 @@ absl::StatusOr<std::int64_t> parse_bytes(std::string_view text) {
   std::string_view digits = text;
   int shift = 0;
   for (const SizeUnit& unit : kSizeUnits)
-    if (absl::EndsWith(text, unit.name)) {
+    if (text.ends_with(unit.name)) {
       digits = text.substr(0, text.size() - unit.name.size());
       shift = unit.shift;
     }
   std::int64_t number = 0;
   bool all_digits = !digits.empty() && digits.size() <= 19;
   for (const char c : digits) all_digits = all_digits && is_digit(c);
-  if (!all_digits || !absl::SimpleAtoi(digits, &number)) {
+  if (!all_digits || !parse_number(digits, number)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("\"", text.substr(0, 40),
-                     "\" is not a size (write whole bytes, or a whole number and one of KiB, MiB, GiB, TiB: 512MiB)"));
+        cat("\"", text.substr(0, 40),
+            "\" is not a size (write whole bytes, or a whole number and one of KiB, MiB, GiB, TiB: 512MiB)"));
   }
   if (number > (std::numeric_limits<std::int64_t>::max() >> shift))
-    return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" is more than 64 bits can hold"));
+    return absl::InvalidArgumentError(cat("\"", text, "\" is more than 64 bits can hold"));
   return number << shift;
 }
 
@@ -98,15 +95,15 @@ std::string format_duration(nanoseconds value) {
   const std::int64_t count = value.count();
   if (count == 0) return "0s";
   for (const TimeUnit& unit : kTimeUnits)
-    if (count % unit.nanoseconds == 0) return absl::StrCat(count / unit.nanoseconds, unit.name);
-  return absl::StrCat(count, "ns");
+    if (count % unit.nanoseconds == 0) return cat(count / unit.nanoseconds, unit.name);
+  return cat(count, "ns");
 }
 
 std::string format_bytes(std::int64_t value) {
   if (value == 0) return "0";
   for (const SizeUnit& unit : kSizeUnits)
-    if (value % (std::int64_t{1} << unit.shift) == 0) return absl::StrCat(value >> unit.shift, unit.name);
-  return absl::StrCat(value);
+    if (value % (std::int64_t{1} << unit.shift) == 0) return cat(value >> unit.shift, unit.name);
+  return cat(value);
 }
 
 std::string round_duration(nanoseconds value) {
@@ -115,11 +112,11 @@ std::string round_duration(nanoseconds value) {
   const auto whole = static_cast<std::int64_t>(seconds);
   std::string text;
   if (seconds >= 86400) {
-    text = absl::StrCat(whole / 86400, "d", whole / 3600 % 24, "h");
+    text = cat(whole / 86400, "d", whole / 3600 % 24, "h");
   } else if (seconds >= 3600) {
-    text = absl::StrCat(whole / 3600, "h", whole / 60 % 60, "m");
+    text = cat(whole / 3600, "h", whole / 60 % 60, "m");
   } else if (seconds >= 100) {
-    text = absl::StrCat(whole / 60, "m", whole % 60, "s");
+    text = cat(whole / 60, "m", whole % 60, "s");
   } else {
     double number = seconds;
     const char* unit = "s";
