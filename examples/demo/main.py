@@ -1,0 +1,115 @@
+"""scripts/demo, once everything is built."""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+
+import report
+import scenario
+import stage as staging
+from console import Console
+from processes import Ports, Programs, StartError
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo", description="The incident that Penstock was made for, on this machine, from start to end."
+    )
+    parser.add_argument("--compare", action="store_true", help="also send the same users to the 640-thread build")
+    parser.add_argument("--keep", action="store_true", help="leave it running with users until Ctrl-C")
+    parser.add_argument("--headless", action="store_true", help="no colours, no addresses")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
+    parser.add_argument("--quick", action="store_true", help="short phases: shows that it works, measures nothing")
+    parser.add_argument("--kill", choices=("controller", "prometheus"), help="SIGKILL it in the middle of slow5s")
+    parser.add_argument("--rate", type=float, default=300, help="users per second (default 300)")
+    parser.add_argument("--seed", type=int, default=1, help="same seed, same users (default 1)")
+    parser.add_argument("--app-build", metavar="DIR", help="take the programs from DIR and build nothing")
+    return parser.parse_args()
+
+
+def show_addresses(console, stage):
+    console.print(f"  shop         http://{stage.front}/checkout  (nginx; nodes {', '.join(stage.nodes.values())})")
+    if stage.mode == "penstock":
+        console.print(f"  console      http://{stage.console}/  (dashboards)")
+        console.print(f"  prometheus   http://{stage.prometheus}/")
+        console.print(f"  penstockctl  {stage.binaries.ctl} --controller {stage.grpc} status")
+    console.print(f"  all of them  {os.path.relpath(staging.ADDRESSES_FILE)}")
+
+
+@contextlib.contextmanager
+def set_stage(mode, args, binaries):
+    """A stage with its policy applied; at the end nothing of it is left."""
+    directory = tempfile.mkdtemp(prefix="penstock-demo-")
+    try:
+        with Programs(directory) as programs:
+            stage = staging.Stage(mode, binaries, programs, Ports(), args.seed)
+            if mode == "penstock":
+                stage.ctl("apply", "-f", staging.POLICY, "--wait")
+            stage.write_addresses()
+            yield stage
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(staging.ADDRESSES_FILE)
+
+
+def keep_users_coming(stage, args, console):
+    console.say("demo", "left running; Ctrl-C ends it", "phase")
+    show_addresses(console, stage)
+    while True:
+        users = [stage.binaries.users, "--shop", stage.front, "--rate", args.rate, "--phase", "keep=600"]
+        stage.programs.start("users", [*users, "--records", os.devnull]).process.wait()
+
+
+def run_all(args, console):
+    binaries = staging.Binaries(os.path.abspath(args.app_build))
+    plan = scenario.phases(args.quick)
+    modes = ["penstock", "threads"] if args.compare else ["penstock"]
+    if args.keep:
+        # What is kept comes last.
+        modes.reverse()
+    summaries = []
+    for mode in modes:
+        console.say("demo", f"starting {mode}: two nodes behind nginx, three third parties, {args.rate:g} users/s")
+        with set_stage(mode, args, binaries) as stage:
+            if not args.headless:
+                show_addresses(console, stage)
+            kill_target = args.kill if mode == "penstock" else None
+            run, kill = scenario.run(stage, console, plan, args.rate, args.seed, kill_target)
+            summary = report.summarise(run)
+            if kill:
+                summary["kill"] = {"target": args.kill, "resync_s": kill.resync_s}
+            summaries.append(summary)
+            if mode == modes[-1]:
+                summaries.sort(key=lambda each: each["mode"] != "penstock")
+                console.print("\n" + report.table(summaries) + "\n")
+                if args.json:
+                    with open(args.json, "w") as file:
+                        json.dump({"runs": summaries}, file, indent=2)
+                        file.write("\n")
+                if args.keep:
+                    keep_users_coming(stage, args, console)
+
+
+def main():
+    args = parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    console = Console(plain=args.headless)
+    try:
+        run_all(args, console)
+    except KeyboardInterrupt:
+        console.say("demo", "interrupted; everything is stopped")
+        return 130
+    except (StartError, RuntimeError, OSError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""The incident: the phases, what happens to A in each, and one run through them."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import report
+import web
+from watch import Watch
+
+RESTART_AFTER_S = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    name: str
+    seconds: float
+    # What A does, as its /control takes it.
+    a: dict
+    said: str
+
+
+_SLOW = {"latency_median_ms": 5000, "latency_sigma": 0.05}
+_BLACKHOLE = {"blackhole": True}
+
+
+def phases(quick=False):
+    seconds = (5, 14, 8, 10, 8) if quick else (15, 60, 20, 25, 15)
+    return [
+        Phase("normal", seconds[0], {}, "all third parties answer in about 50 ms"),
+        Phase("slow5s", seconds[1], _SLOW, "A answers in 5 s; it is not our load that makes it slow"),
+        Phase("recovered", seconds[2], {}, "A is well again"),
+        Phase("blackhole", seconds[3], _BLACKHOLE, "A takes calls and never answers"),
+        Phase("recovered2", seconds[4], {}, "A answers again"),
+    ]
+
+
+class Kill:
+    """SIGKILLs a part in the middle of slow5s and starts it again later."""
+
+    def __init__(self, stage, target, say):
+        self._stage = stage
+        self._target = target
+        self._say = say
+        self._at = self._back_at = None
+        self.resync_s = None
+
+    def phase_begins(self, phase):
+        if phase.name == "slow5s":
+            self._at = time.monotonic() + phase.seconds / 2
+
+    def tick(self):
+        """Called at least once a second, from the thread that starts programs."""
+        program = getattr(self._stage, f"{self._target}_program")
+        now = time.monotonic()
+        if self._at is not None and now >= self._at:
+            self._at, self._back_at = None, now + RESTART_AFTER_S
+            os.kill(program.pid, signal.SIGKILL)
+            program.process.wait()
+            self._say(self._target, "killed with SIGKILL", "bad")
+        elif self._back_at is not None and now >= self._back_at:
+            self._back_at = None
+            program.start()
+            self._say(self._target, "started again", "good")
+            if self._target == "controller":
+                threading.Thread(target=self._await_nodes, args=(now,), daemon=True).start()
+                return True
+        return False
+
+    def _await_nodes(self, since):
+        while self.resync_s is None and time.monotonic() < since + 60:
+            try:
+                targets = [t for group in json.loads(web.get(self._stage.console, "/sd", timeout=1)) for t in group["targets"]]
+                if set(self._stage.nodes.values()) <= set(targets):
+                    self.resync_s = round(time.monotonic() - since, 2)
+                    self._say(self._target, f"all nodes hold a lease again after {self.resync_s:.1f} s", "good")
+            except (OSError, ValueError):
+                pass
+            time.sleep(0.1)
+
+
+def _print_events(program, say):
+    for line in program.process.stdout:
+        say("controller", line.rstrip())
+
+
+def _follow(stage, say):
+    program = stage.follow_events()
+    threading.Thread(target=_print_events, args=(program, say), daemon=True).start()
+
+
+def run(stage, console, plan, rate, seed, kill_target=None):
+    """Sends the users through the phases; (report.Run, Kill or None)."""
+    watched = {
+        name: (stage.nodes[name] if stage.mode == "penstock" else None, program.pid)
+        for name, program in stage.node_programs.items()
+    }
+    watch = Watch(watched, console.say)
+    kill = Kill(stage, kill_target, console.say) if kill_target else None
+    if stage.mode == "penstock":
+        _follow(stage, console.say)
+    records_path = os.path.join(stage.directory, "users.jsonl")
+    args = [stage.binaries.users, "--shop", stage.front, "--rate", rate, "--seed", seed, "--records", records_path]
+    for phase in plan:
+        args += ["--phase", f"{phase.name}={phase.seconds}"]
+
+    watch.start()
+    shed_before, shed = 0.0, {}
+    current = None
+    recovered_at = None
+    users = stage.programs.start("users", args, stdout=subprocess.PIPE, text=True, bufsize=1)
+    for line in users.process.stdout:
+        event = json.loads(line)
+        if "phase" in event:
+            if current:
+                shed[current.name], shed_before = watch.shed() - shed_before, watch.shed()
+            read_at = time.monotonic()
+            previous, current = current, next(phase for phase in plan if phase.name == event["phase"])
+            if previous and previous.a != current.a:
+                stage.behave("A", **current.a)
+            if current.a.get("blackhole"):
+                watch.mark()
+                recovered_at = None
+            elif previous and previous.a.get("blackhole"):
+                recovered_at = event["at"] + time.monotonic() - read_at
+            console.say(stage.mode, f"--- {current.name}: {current.said} ---", "phase")
+            if kill:
+                kill.phase_begins(current)
+        elif event["second"] % 5 == 0:
+            console.say(
+                "users",
+                f"{event['arrived']}/s come, {event['answered']}/s answered, {event['errors']}/s errors, "
+                f"{event['left']}/s leave without, {event['present']} wait",
+            )
+        if kill and kill.tick():
+            _follow(stage, console.say)
+    if users.process.wait() != 0:
+        raise RuntimeError(f"the users failed:\n{users.log_tail()}")
+    shed[current.name] = watch.shed() - shed_before
+    watch.stop()
+    with open(records_path) as file:
+        records = [json.loads(line) for line in file]
+    calls = {name: report.parse_calls(text) for name, text in stage.calls().items()}
+    result = report.Run(
+        mode=stage.mode,
+        phases=[phase.name for phase in plan],
+        records=records,
+        calls=calls,
+        shed=shed,
+        trip_s=watch.trip_s(),
+        recovered_at=recovered_at,
+        peak_fibers=watch.peak_fibers,
+        peak_rss_mib=watch.peak_rss_mib,
+    )
+    return result, kill

@@ -1,0 +1,131 @@
+"""Watches the nodes from outside: their /metrics, several times a second, and the memory of their processes."""
+
+import re
+import threading
+import time
+
+import web
+
+POLL_S = 0.2
+_SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_WANTED = (
+    "penstock_breaker_state{",
+    "penstock_breaker_transitions_total{",
+    "penstock_requests_rejected_total{",
+    "penstock_fibers ",
+    "process_resident_memory_bytes ",
+)
+# Refusals by admission; those of a breaker are its purpose.
+_SHED_REASONS = frozenset({"limit", "shed", "queue_timeout", "deadline"})
+
+
+def parse_metrics(text, wanted=_WANTED):
+    """[(name, labels, value)] of the lines that begin with one of `wanted`."""
+    samples = []
+    for line in text.splitlines():
+        if line.startswith(wanted):
+            name, labels, value = _SAMPLE.match(line).groups()
+            samples.append((name, dict(_LABEL.findall(labels or "")), float(value)))
+    return samples
+
+
+def resident_mib(pid):
+    """Resident memory of a process; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            for line in status:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    return 0.0
+
+
+class Watch(threading.Thread):
+    """nodes: {name: (address or None, pid)}; without an address only the memory is watched."""
+
+    def __init__(self, nodes, say):
+        super().__init__(daemon=True)
+        self._nodes = nodes
+        self._say = say
+        self._end = threading.Event()
+        self._lock = threading.Lock()
+        self._states = {}
+        self._reasons = {}
+        self._shed = {name: 0.0 for name in nodes}
+        self._mark = None
+        self._opened = {}
+        self.peak_fibers = 0
+        self.peak_rss_mib = 0.0
+
+    def run(self):
+        while not self._end.is_set():
+            began = time.monotonic()
+            fibers = rss = 0.0
+            for name, (address, pid) in self._nodes.items():
+                rss += resident_mib(pid)
+                if address:
+                    fibers += self._poll(name, address)
+            self.peak_fibers = max(self.peak_fibers, int(fibers))
+            self.peak_rss_mib = max(self.peak_rss_mib, rss)
+            self._end.wait(max(0.0, began + POLL_S - time.monotonic()))
+
+    def stop(self):
+        self._end.set()
+        self.join()
+
+    def mark(self):
+        """From now on the first time that A is seen open on each node counts for trip_s()."""
+        with self._lock:
+            self._mark = time.monotonic()
+            self._opened = {}
+
+    def trip_s(self):
+        """Seconds from mark() until A had been open on every node; None if it was not."""
+        with self._lock:
+            if self._mark is None or len(self._opened) < len(self._nodes):
+                return None
+            return max(self._opened.values()) - self._mark
+
+    def shed(self):
+        """Requests that admission refused so far."""
+        with self._lock:
+            return sum(self._shed.values())
+
+    def _poll(self, name, address):
+        try:
+            samples = parse_metrics(web.get(address, "/metrics", timeout=2))
+        except OSError:
+            return 0.0
+        now = time.monotonic()
+        fibers = shed = 0.0
+        reasons = {}
+        with self._lock:
+            for metric, labels, value in samples:
+                if metric == "penstock_fibers":
+                    fibers = value
+                elif metric == "penstock_requests_rejected_total":
+                    shed += value if labels["reason"] in _SHED_REASONS else 0
+                elif metric == "penstock_breaker_transitions_total":
+                    reasons[(labels["upstream"], labels["to"], labels["reason"])] = value
+                elif metric == "penstock_breaker_state" and value == 1:
+                    self._on_state(name, labels["upstream"], labels["state"], now)
+            self._shed[name] = shed
+        self._on_reasons(name, reasons)
+        return fibers
+
+    def _on_state(self, name, upstream, state, now):
+        self._states[(name, upstream)] = state
+        if upstream == "A" and state == "open" and self._mark is not None:
+            self._opened.setdefault(name, now)
+
+    def _on_reasons(self, name, reasons):
+        before = self._reasons.get(name)
+        self._reasons[name] = reasons
+        if before is None:
+            return
+        for (upstream, to, reason), count in reasons.items():
+            if count > before.get((upstream, to, reason), 0):
+                kind = {"open": "bad", "closed": "good"}.get(to, "warn")
+                self._say(name, f"breaker of {upstream}: {to.replace('_', ' ')} ({reason})", kind)

@@ -1,0 +1,69 @@
+"""The figures of the demo, from records whose answer is known."""
+
+import unittest
+
+import report
+import watch
+
+
+def user(number, path="/browse", good=True, seconds=0.2, tries=1, at=0.0, phase="normal"):
+    return {"user": number, "phase": phase, "path": path, "at": at, "good": good, "seconds": seconds, "tries": tries}
+
+
+def run(records, calls=None, **more):
+    phases = list(dict.fromkeys(record["phase"] for record in records))
+    return report.Run(mode="penstock", phases=phases, records=records, calls=calls or {}, shed={}, **more)
+
+
+class Report(unittest.TestCase):
+    def test_goodput_is_told_apart_by_need_of_a(self):
+        records = [user(0), user(1), user(2, "/checkout"), user(3, "/history", good=False, seconds=10.0)]
+        (phase,) = report.summarise(run(records))["phases"]
+        self.assertEqual(phase["users"], 4)
+        self.assertEqual(phase["goodput"], 0.75)
+        self.assertEqual(phase["affected_goodput"], 0.5)
+        self.assertEqual(phase["unaffected_goodput"], 1.0)
+
+    def test_p99_counts_the_unanswered_as_their_patience(self):
+        records = [user(n, seconds=0.1) for n in range(97)] + [user(n, good=False, seconds=1.0) for n in range(97, 100)]
+        (phase,) = report.summarise(run(records))["phases"]
+        self.assertEqual(phase["unaffected_p99_ms"], 10000.0)
+
+    def test_calls_of_tries_that_were_left_are_wasted(self):
+        records = [user(5, "/checkout", tries=2), user(6, "/checkout", good=False)]
+        calls = {"A": {"5.1": 1, "5.2": 1, "6.1": 1}, "B": {"5.2": 1}, "C": {"5.2": 1, "99.1": 8}}
+        (phase,) = report.summarise(run(records, calls))["phases"]
+        self.assertEqual(phase["wasted_call_ratio"], round(2 / 5, 5))
+        self.assertEqual(phase["tries_per_user"], 1.5)
+
+    def test_recovery_is_the_end_of_the_first_good_second_of_the_affected(self):
+        records = [user(n, "/checkout", at=100.5 + n / 100, good=n >= 60) for n in range(300)]
+        records += [user(1000, "/browse", at=102.7, good=False)]
+        self.assertEqual(report.recovery_s(records, 100.5), 2.0)
+        self.assertIsNone(report.recovery_s([user(1, "/history", at=3.0, good=False)], 2.0))
+        self.assertIsNone(report.recovery_s(records, None))
+
+    def test_the_table_has_a_column_per_run(self):
+        one = report.summarise(run([user(1)], trip_s=2.04))
+        lines = report.table([one, {**one, "mode": "threads"}]).splitlines()
+        self.assertIn("penstock", lines[0])
+        self.assertIn("threads", lines[0])
+        self.assertTrue(any(line.split() == ["A", "cut", "off", "after", "2.0", "s", "2.0", "s"] for line in lines))
+
+
+class Metrics(unittest.TestCase):
+    def test_reads_only_what_is_wanted(self):
+        text = (
+            "# HELP penstock_fibers Fibers.\n"
+            "penstock_fibers 12\n"
+            'penstock_breaker_state{state="open",upstream="A"} 1\n'
+            "other_metric 3\n"
+        )
+        self.assertEqual(
+            watch.parse_metrics(text),
+            [("penstock_fibers", {}, 12.0), ("penstock_breaker_state", {"state": "open", "upstream": "A"}, 1.0)],
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()
