@@ -1,7 +1,9 @@
 #pragma once
 
+#include <signal.h>
+
 #include <atomic>
-#include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -21,12 +23,14 @@ class Registry;
 // What a Runtime is made of. The lifecycle (runtime.cc) owns the threads; everything that a policy names is in the
 // Registry (runtime_policy.cc).
 struct Runtime::State {
+  // Throws std::invalid_argument, naming the option. Blocks SIGTERM and SIGINT on the calling thread, so that all
+  // threads made after it have them blocked, and run() gets them.
   explicit State(RuntimeOptions given);
   ~State();
 
   const RuntimeOptions options;
   MetricsRegistry metrics;
-  // Made before the threads start, which call nothing of it until start(); stopped before they end.
+  // Destroyed after the threads.
   std::unique_ptr<Registry> registry;
 
   std::vector<std::unique_ptr<fiber::SchedulerThread>> threads;
@@ -40,10 +44,19 @@ struct Runtime::State {
   // Units of work in flight that the drain waits for.
   std::atomic<std::int64_t> work{0};
 
+  // Rung (an eventfd) by stop(), and when `work` becomes zero while stopping.
+  const int bell;
+  void ring() const noexcept;
+  // Of the thread that made the runtime, before.
+  sigset_t old_signals;
+
   std::mutex mutex;
-  std::condition_variable changed;  // of what follows, and of `work` while stopping
   bool stop_requested = false;
-  bool ended = false;
+  // Whether all has ended of what the drain waits for.
+  bool drained = false;
+  bool running = false;
+  // Called when run() begins: servers accept from then on, with all their routes in place.
+  std::vector<std::function<void()>> on_run;
   std::vector<std::pair<std::function<void()>, std::function<void()>>> on_drain;
 };
 
@@ -63,6 +76,9 @@ struct RuntimeAccess {
    private:
     Runtime::State& state_;
   };
+
+  // fn is called by run() when it begins, without any lock; at once if it has.
+  static void on_run(Runtime& runtime, std::function<void()> fn);
 
   // True once the drain has begun, as opposed to Runtime::draining(), which a lease can also set and take back.
   static bool stopping(const Runtime& runtime) { return state(runtime).stopping.load(std::memory_order_acquire); }

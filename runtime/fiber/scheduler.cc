@@ -9,6 +9,7 @@
 #include <exception>
 #include <utility>
 
+#include "penstock/fiber.h"
 #include "runtime/fiber/waiter.h"
 
 namespace penstock::fiber {
@@ -177,7 +178,7 @@ void Scheduler::settle_account(Properties& running) {
 void Scheduler::suspend() noexcept { boost::fibers::context::active()->suspend(); }
 
 void Scheduler::breathe() {
-  if (++operations_ >= kOperationsPerSwitch) boost::fibers::context::active()->yield();
+  if (++operations_ >= kOperationsPerSwitch) yield();
 }
 
 void Scheduler::enlist(Properties& fiber) noexcept {

@@ -81,7 +81,8 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   // Suspends the calling fiber until make_ready().
   void suspend() noexcept;
   void make_ready(boost::fibers::context* context) noexcept { awakened(context); }
-  // For operations that may succeed again and again without a wait: yields when this fiber has had its share.
+  // For operations that may succeed again and again without a wait: lets others run when this fiber has had its share,
+  // and then throws Cancelled or DeadlineExceeded like a wait.
   void breathe();
 
   // Fibers between spawn and end.

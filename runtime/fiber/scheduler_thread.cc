@@ -83,8 +83,10 @@ void SchedulerThread::finish() {
   inbox_->post([] { Scheduler::current()->finish(); });
 }
 
+bool SchedulerThread::wait_for_end(Duration at_most) { return served_.wait_for(at_most) == std::future_status::ready; }
+
 void SchedulerThread::join() {
-  while (served_.wait_for(kComplainEvery) == std::future_status::timeout) log_fibers();
+  while (!wait_for_end(kComplainEvery)) log_fibers();
   thread_.join();
 }
 

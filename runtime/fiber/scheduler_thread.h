@@ -34,7 +34,9 @@ class SchedulerThread {
   void log_fibers();
   // The thread ends when no fiber is left.
   void finish();
-  // Waits for the end, after finish().
+  // Waits for the end, after finish(), at most so long; whether it has ended.
+  bool wait_for_end(Duration at_most);
+  // Waits for the end, after finish(). Logs what keeps it waiting.
   void join();
 
  private:

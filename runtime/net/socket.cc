@@ -1,0 +1,258 @@
+#include "runtime/net/socket.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/asio/error.hpp>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "penstock/fiber.h"
+#include "runtime/fiber/scheduler.h"
+#include "runtime/fiber/waiter.h"
+#include "runtime/net/address.h"
+
+namespace penstock::net {
+namespace {
+
+error_code last_error() { return error_code(errno, boost::system::system_category()); }
+
+constexpr std::uint32_t kHangup = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+
+}  // namespace
+
+// The descriptor and who waits for it.
+class Socket::Watch final : public fiber::Watch {
+ public:
+  explicit Watch(int fd) : fiber::Watch(fd) {}
+
+  // One operation that waits; on the stack of its fiber, since the watch may be gone when it goes on.
+  struct Wait {
+    fiber::Waiter waiter;
+    bool closed = false;
+  };
+
+  // Suspends until `slot`'s side may have become ready. False, with ec: not so.
+  bool wait(Wait*& slot, Instant until, const char* what, error_code& ec);
+  // Calls the hang-up function if the peer has left and all that it sent was read.
+  void check_hangup();
+  void end_waits() noexcept;
+
+  Wait* reader = nullptr;
+  Wait* writer = nullptr;
+  std::function<void()> hangup;
+  bool peer_left = false;
+
+ private:
+  void on_events(std::uint32_t events) noexcept override;
+};
+
+bool Socket::Watch::wait(Wait*& slot, Instant until, const char* what, error_code& ec) {
+  if (slot != nullptr) throw std::logic_error("two fibers wait for one side of a socket");
+  struct Place {
+    explicit Place(Wait*& slot) : slot(slot) { slot = &wait; }
+    ~Place() {
+      // A closed watch may be gone, and the slot with it.
+      if (!wait.closed) slot = nullptr;
+    }
+    Wait*& slot;
+    Wait wait;
+  } place(slot);
+  const fiber::Wake why = place.wait.waiter.wait(until);
+  if (place.wait.closed) {
+    ec = boost::asio::error::operation_aborted;
+    return false;
+  }
+  fiber::throw_if_interrupted(why, what);
+  if (why == fiber::Wake::deadline) {
+    ec = boost::asio::error::timed_out;
+    return false;
+  }
+  return true;
+}
+
+void Socket::Watch::on_events(std::uint32_t events) noexcept {
+  const bool left = (events & kHangup) != 0;
+  const bool reading = reader != nullptr;
+  if (left) peer_left = true;
+  if (reader != nullptr && (events & (EPOLLIN | kHangup)) != 0) reader->waiter.notify();
+  if (writer != nullptr && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writer->waiter.notify();
+  if (left && !reading && hangup) std::exchange(hangup, nullptr)();
+}
+
+void Socket::Watch::check_hangup() {
+  if (!peer_left || !hangup) return;
+  char byte;
+  const ssize_t n = ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) return;
+  std::exchange(hangup, nullptr)();
+}
+
+void Socket::Watch::end_waits() noexcept {
+  for (Wait* wait : {reader, writer}) {
+    if (wait == nullptr) continue;
+    wait->closed = true;
+    wait->waiter.notify();
+  }
+}
+
+Socket::Socket(int fd) {
+  auto watch = std::make_unique<Watch>(fd);
+  try {
+    fiber::Scheduler::current()->reactor().add(*watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+  } catch (const std::system_error& e) {
+    ::close(fd);
+    throw boost::system::system_error(e.code().value(), boost::system::system_category(), "epoll_ctl");
+  }
+  watch_ = watch.release();
+}
+
+Socket::Socket(Socket&& other) noexcept
+    : watch_(std::exchange(other.watch_, nullptr)), io_timeout_(other.io_timeout_) {}
+
+Socket& Socket::operator=(Socket&& other) noexcept {
+  if (this != &other) {
+    close();
+    watch_ = std::exchange(other.watch_, nullptr);
+    io_timeout_ = other.io_timeout_;
+  }
+  return *this;
+}
+
+Socket::~Socket() { close(); }
+
+int Socket::fd() const { return watch_ != nullptr ? watch_->fd() : -1; }
+
+void Socket::close() {
+  Watch* watch = std::exchange(watch_, nullptr);
+  if (watch == nullptr) return;
+  watch->end_waits();
+  const int fd = watch->fd();
+  fiber::Scheduler::current()->reactor().retire(watch);
+  ::close(fd);
+}
+
+void Socket::shutdown_send() {
+  if (watch_ != nullptr) ::shutdown(watch_->fd(), SHUT_WR);
+}
+
+void Socket::on_hangup(std::function<void()> fn) {
+  if (watch_ == nullptr) return;
+  watch_->hangup = std::move(fn);
+  watch_->check_hangup();
+}
+
+Socket Socket::connect(const Endpoint& to, Duration timeout, error_code& ec) {
+  ec = {};
+  Address address;
+  if (!to_address(to, address)) {
+    ec = boost::asio::error::invalid_argument;
+    return {};
+  }
+  const int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) {
+    ec = last_error();
+    return {};
+  }
+  if (address.storage.ss_family != AF_UNIX) {
+    const int on = 1;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  const int result = ::connect(fd, address.get(), address.length);
+  if (result != 0 && errno != EINPROGRESS) {
+    ec = last_error();
+    ::close(fd);
+    return {};
+  }
+  Socket socket(fd);
+  if (result == 0) return socket;
+
+  const Instant until = timeout == Duration::zero() ? Instant::max() : std::chrono::steady_clock::now() + timeout;
+  for (;;) {
+    if (!socket.watch_->wait(socket.watch_->writer, until, "a connection", ec)) return {};
+    // An event may be older than the attempt: ask.
+    pollfd ready{fd, POLLOUT, 0};
+    if (::poll(&ready, 1, 0) == 1) break;
+  }
+  int error = 0;
+  socklen_t length = sizeof error;
+  ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+  if (error != 0) {
+    ec = error_code(error, boost::system::system_category());
+    return {};
+  }
+  return socket;
+}
+
+std::size_t Socket::readv(const iovec* parts, int count, error_code& ec) {
+  ec = {};
+  if (watch_ == nullptr) {
+    ec = boost::asio::error::bad_descriptor;
+    return 0;
+  }
+  if (count == 0) return 0;
+  fiber::Scheduler::current()->breathe();
+  Instant until = Instant::max();
+  for (;;) {
+    const ssize_t n =
+        count == 1 ? ::recv(watch_->fd(), parts->iov_base, parts->iov_len, 0) : ::readv(watch_->fd(), parts, count);
+    if (n > 0) {
+      watch_->check_hangup();
+      return static_cast<std::size_t>(n);
+    }
+    if (n == 0) {
+      ec = boost::asio::error::eof;
+      return 0;
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) {
+      ec = last_error();
+      return 0;
+    }
+    if (io_timeout_ != Duration::zero() && until == Instant::max()) {
+      until = std::chrono::steady_clock::now() + io_timeout_;
+    }
+    if (!watch_->wait(watch_->reader, until, "data to read", ec)) return 0;
+  }
+}
+
+std::size_t Socket::writev(const iovec* parts, int count, error_code& ec) {
+  ec = {};
+  if (watch_ == nullptr) {
+    ec = boost::asio::error::bad_descriptor;
+    return 0;
+  }
+  if (count == 0) return 0;
+  fiber::Scheduler::current()->breathe();
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = static_cast<std::size_t>(count);
+  Instant until = Instant::max();
+  for (;;) {
+    const ssize_t n = ::sendmsg(watch_->fd(), &message, MSG_NOSIGNAL);
+    if (n >= 0) return static_cast<std::size_t>(n);
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) {
+      ec = last_error();
+      return 0;
+    }
+    if (io_timeout_ != Duration::zero() && until == Instant::max()) {
+      until = std::chrono::steady_clock::now() + io_timeout_;
+    }
+    if (!watch_->wait(watch_->writer, until, "room to write", ec)) return 0;
+  }
+}
+
+bool Socket::stale() {
+  if (watch_ == nullptr) return true;
+  char byte;
+  const ssize_t n = ::recv(watch_->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+}  // namespace penstock::net
