@@ -86,7 +86,7 @@ std::string_view to_string(BreakerState state) {
 
 struct CircuitBreaker::State {
   State(const BreakerPolicy& policy, Duration timeout, std::uint64_t seed)
-      : policy(policy), timeout(timeout), random(seed), window(policy.window), usefulness(Instant{}) {
+      : policy(policy), timeout(timeout), random(seed), window(policy.window) {
     probes.reserve(static_cast<std::size_t>(std::max(policy.probes, 1)));
   }
 
@@ -199,7 +199,7 @@ struct CircuitBreaker::State {
     window.clear();
     probes.clear();
     slow_start = now;
-    credit = 0;
+    credit = 1;
     change(BreakerState::closed, now, std::move(reason), std::move(message));
   }
 
@@ -239,20 +239,20 @@ struct CircuitBreaker::State {
     const auto estimate = usefulness.estimate(typical_patience(), now);
     const double p = std::clamp(pressure, 0.0, 1.0);
     const double threshold = kThresholdPlenty + (kThresholdPressed - kThresholdPlenty) * p * p;
-    if (!policy.usefulness || !estimate || !estimate->identified || estimate->upper >= threshold) {
+    if (!policy.usefulness || !estimate || estimate->upper >= threshold) {
       below_since.reset();
       return;
     }
     if (!below_since) below_since = now;
-    const Duration silence = now - usefulness.last_success();
+    const Duration silence = usefulness.silence(now);
     const Duration bearable = usefulness.bearable_silence(typical_patience());
     // Whatever the memory: nobody is cut off for a pause that is shorter than what all have to bear.
-    const bool silent = usefulness.fruitless() > 0 && silence >= bearable;
+    const bool silent = silence >= bearable;
     const bool answers = estimate->value >= kThresholdPlenty;
     if (!silent && !(answers && now - *below_since >= kHold)) return;
     open(now, now + jittered(policy.open), "usefulness",
-         format("usefulness %.3f (95 %% below %.3f), threshold %.3f at memory pressure %.2f; last success %.1f s ago, "
-                "%lld calls without one since; patience %.1f s",
+         format("usefulness %.3f (95 %% below %.3f), threshold %.3f at memory pressure %.2f; no success for %.1f s, "
+                "%lld calls since; patience %.1f s",
                 estimate->value, estimate->upper, threshold, p, seconds(silence),
                 static_cast<long long>(usefulness.fruitless()), seconds(typical_patience())));
   }

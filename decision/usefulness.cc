@@ -24,6 +24,14 @@ constexpr Duration kLongestHorizon = std::chrono::seconds(16);
 // Silence that is believed when most calls fail at once instead of hanging: a restart of the upstream is not its death.
 constexpr Duration kFailingSilence = std::chrono::milliseconds(1500);
 
+// Bins up to this one are left so soon that the calls in them need not be counted before.
+constexpr int kLastShortBin = 3;
+
+// Sums of thousands of these for a century of uptime fit.
+std::int64_t micros(Instant t) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(t.time_since_epoch()).count();
+}
+
 }  // namespace
 
 int Usefulness::bin_of(Duration age) {
@@ -41,10 +49,6 @@ void Usefulness::reset(Instant now) {
   decayed_ = now;
   last_success_ = now;
   fruitless_ = fruitless_fast_ = 0;
-}
-
-std::int64_t Usefulness::micros(Instant t) const {
-  return std::chrono::duration_cast<std::chrono::microseconds>(t - base_).count();
 }
 
 void Usefulness::begun(Instant started) {
@@ -74,7 +78,7 @@ void Usefulness::survived(int bin, Instant started) {
   Bin& from = bins_[static_cast<std::size_t>(bin)];
   leave(from, started);
   without_success(from, from.survivor, from.run_survivor);
-  if (bin == 0) ++fruitless_;
+  if (bin == 0) count_fruitless(started);
   Bin& to = bins_[static_cast<std::size_t>(bin + 1)];
   ++to.in_flight;
   to.starts += micros(started);
@@ -94,8 +98,12 @@ void Usefulness::failed(int bin, Instant started, bool fast) {
   Bin& b = bins_[static_cast<std::size_t>(bin)];
   leave(b, started);
   without_success(b, b.failure, b.run_failure);
-  if (bin == 0) ++fruitless_;
+  if (bin == 0) count_fruitless(started);
   if (fast) ++fruitless_fast_;
+}
+
+void Usefulness::count_fruitless(Instant started) {
+  if (fruitless_++ == 0) fruitless_since_ = started;
 }
 
 void Usefulness::gone(int bin, Instant started) { leave(bins_[static_cast<std::size_t>(bin)], started); }
@@ -119,7 +127,7 @@ void Usefulness::decay(Instant now) {
 
 double Usefulness::lived_through(int bin, Instant now) const {
   const Bin& b = bins_[static_cast<std::size_t>(bin)];
-  if (b.in_flight == 0 || bin + 1 >= kBins) return 0;
+  if (b.in_flight == 0 || bin <= kLastShortBin || bin + 1 >= kBins) return 0;
   const double age_sum = 1e-6 * static_cast<double>(b.in_flight * micros(now) - b.starts);
   const double from = seconds(kEdges[static_cast<std::size_t>(bin)]);
   const double to = seconds(kEdges[static_cast<std::size_t>(bin + 1)]);
@@ -167,6 +175,10 @@ std::optional<Usefulness::Estimate> Usefulness::estimate(Duration patience, Inst
   const double f = estimate.value;
   estimate.upper = (f + z2 / (2 * n) + kZ * std::sqrt(f * (1 - f) / n + z2 / (4 * n * n))) / (1 + z2 / n);
   return estimate;
+}
+
+Duration Usefulness::silence(Instant now) const {
+  return fruitless_ == 0 ? Duration::zero() : now - std::max(last_success_, fruitless_since_);
 }
 
 Duration Usefulness::bearable_silence(Duration patience) const {

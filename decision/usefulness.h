@@ -41,7 +41,7 @@ class Usefulness {
   static constexpr int kBins = static_cast<int>(kEdges.size());
   static int bin_of(Duration age);
 
-  explicit Usefulness(Instant now) : base_(now), last_success_(now) {}
+  Usefulness() = default;
   // Forgets everything.
   void reset(Instant now);
 
@@ -71,7 +71,8 @@ class Usefulness {
   std::int64_t fruitless() const { return fruitless_; }
   // How long no call must have succeeded before that alone is believed: a pause that callers can bear is not death.
   Duration bearable_silence(Duration patience) const;
-  Instant last_success() const { return last_success_; }
+  // How long calls have been under way without any success.
+  Duration silence(Instant now) const;
 
   static Duration horizon(Duration patience);
 
@@ -86,22 +87,23 @@ class Usefulness {
     std::int64_t run = 0;
     // P(success) in the bin when the run began.
     double run_level = 0;
-    // Calls in it now, and the sum of their starts in microseconds after base_.
+    // Calls in it now, and the sum of their starts in microseconds.
     std::int64_t in_flight = 0;
     std::int64_t starts = 0;
 
     double left() const { return success + failure + survivor; }
   };
-  std::int64_t micros(Instant t) const;
   double lived_through(int bin, Instant now) const;
   void without_success(Bin& bin, double& sum, double& run_sum);
   void leave(Bin& bin, Instant started);
+  void count_fruitless(Instant started);
 
-  Instant base_;
   std::array<Bin, kBins> bins_{};
   Instant decayed_{};
-  Instant last_success_;
+  Instant last_success_{};
   std::int64_t fruitless_ = 0;
+  // Start of the first of them.
+  Instant fruitless_since_{};
   std::int64_t fruitless_fast_ = 0;
 };
 
