@@ -23,8 +23,6 @@ using namespace std::chrono_literals;
 
 constexpr int kMost = 1'000'000;
 
-std::string number(double value) { return cat(value); }
-
 bool name_is_made_of(std::string_view name, std::string_view punctuation, bool capitals) {
   if (name.empty() || name.size() > 63) return false;
   for (const char c : name) {
@@ -60,7 +58,7 @@ class Validation {
   template <typename T>
   void in_range(const std::string& field, T value, T low, T high) {
     if (!(value >= low && value <= high))  // also refuses NaN
-      report(field, cat(number(value), " is out of range (", number(low), " to ", number(high), ")"));
+      report(field, cat(value, " is out of range (", low, " to ", high, ")"));
   }
 
   // The value in force; its default when it is not set or was reported.

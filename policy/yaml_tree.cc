@@ -5,6 +5,7 @@
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
 
+#include <algorithm>
 #include <sstream>
 #include <utility>
 
@@ -74,12 +75,40 @@ class TreeBuilder : public YAML::EventHandler {
   std::vector<YamlNode> open_;
 };
 
+// The offset of the first byte that is not part of well-formed UTF-8, or npos.
+std::size_t find_malformed_utf8(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned char first = byte(at);
+    const int length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    if (length == 0 || at + length > text.size()) return at;
+    for (int i = 1; i < length; ++i)
+      if ((byte(at + i) & 0xc0) != 0x80) return at;
+    // Overlong forms, surrogates, and what is beyond U+10FFFF.
+    if (length >= 3) {
+      const unsigned char second = byte(at + 1);
+      if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+          (first == 0xf4 && second > 0x8f))
+        return at;
+    }
+    at += length;
+  }
+  return std::string_view::npos;
+}
+
 }  // namespace
 
 YamlText read_yaml(std::string_view text) {
   YamlText result;
   if (text.size() > kMaxFileBytes) {
     result.problems.push_back({{}, "", "the file is larger than 1 MiB"});
+    return result;
+  }
+  if (const std::size_t at = find_malformed_utf8(text); at != std::string_view::npos) {
+    const std::string_view before = text.substr(0, at);
+    const auto line = static_cast<int>(std::ranges::count(before, '\n')) + 1;
+    const std::size_t line_start = before.rfind('\n') + 1;
+    result.problems.push_back({{line, static_cast<int>(at - line_start) + 1}, "", "is not UTF-8"});
     return result;
   }
   std::istringstream stream{std::string(text)};
