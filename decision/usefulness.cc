@@ -182,8 +182,7 @@ Duration Usefulness::silence(Instant now) const {
 }
 
 Duration Usefulness::bearable_silence(Duration patience) const {
-  const bool failing = fruitless_fast_ * 2 > fruitless_;
-  return std::min(failing ? kFailingSilence : kBearable, patience);
+  return std::min(hanging() ? kBearable : kFailingSilence, patience);
 }
 
 }  // namespace penstock::decision

@@ -71,6 +71,8 @@ class Usefulness {
   std::int64_t fruitless() const { return fruitless_; }
   // How long no call must have succeeded before that alone is believed: a pause that callers can bear is not death.
   Duration bearable_silence(Duration patience) const;
+  // Whether most of those did not fail at once but hang, or ran out of time.
+  bool hanging() const { return fruitless_fast_ * 2 <= fruitless_; }
   // How long calls have been under way without any success.
   Duration silence(Instant now) const;
 
