@@ -15,6 +15,20 @@ void Registry::register_metrics() {
   pool_gauge("penstock_pool_in_flight", "Requests in flight.", &Runtime::PoolStats::in_flight);
   pool_gauge("penstock_pool_queue_length", "Requests that wait for a place.", &Runtime::PoolStats::queue_length);
 
+  metrics_.collect("penstock_pool_requests_total", "Requests by what the pool answered.", "counter",
+                   [this](const Emit& emit) {
+                     for (const auto& pool : pool_stats()) {
+                       emit({{"pool", pool.name}, {"outcome", "admitted"}}, static_cast<double>(pool.admitted));
+                       for (int i = 0; i < decision::kRejectReasons; ++i) {
+                         const auto reason = static_cast<RejectReason>(i);
+                         // A pool knows nothing of breakers.
+                         if (reason == RejectReason::breaker) continue;
+                         emit({{"pool", pool.name}, {"outcome", std::string(decision::to_string(reason))}},
+                              static_cast<double>(pool.rejected[i]));
+                       }
+                     }
+                   });
+
   metrics_.collect("penstock_upstream_in_flight", "Calls in flight.", "gauge", [this](const Emit& emit) {
     for (const auto& upstream : upstream_stats()) emit({{"upstream", upstream.name}}, upstream.in_flight);
   });

@@ -49,6 +49,8 @@ class Loop {
   LoopOptions options_;
   LoopState state_;
   std::unique_ptr<Meters> meters_;
+  // Counts what the log takes: decisions of the loop and everyone else's.
+  std::uint64_t subscription_ = 0;
   // Nanoseconds on the monotonic clock; 0 before the first turn.
   std::atomic<std::int64_t> last_turn_{0};
 };

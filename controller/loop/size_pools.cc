@@ -79,8 +79,8 @@ std::int64_t measure_bytes(const NodeState& node, const Signals& signals, Instan
     // Only near the highest concurrency seen: memory is not given back at once when requests end.
     memory.peak_in_flight = std::max(memory.peak_in_flight, in_flight);
     if (in_flight >= kMeasurableInFlight && in_flight >= 0.9 * memory.peak_in_flight) {
-      memory.bytes_per_request = std::clamp((resident - memory.resident_floor) / in_flight, kLeastBytesPerRequest,
-                                            kMostBytesPerRequest);
+      memory.bytes_per_request =
+          std::clamp((resident - memory.resident_floor) / in_flight, kLeastBytesPerRequest, kMostBytesPerRequest);
     }
   }
   if (!memory.bytes_per_request) return decision::PoolObservation{}.bytes_per_request;

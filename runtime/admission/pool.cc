@@ -31,6 +31,8 @@ struct Pool::State {
       : name(given.name),
         queue_wait(metrics.histogram("penstock_pool_queue_wait_seconds",
                                      "Time from asking for a place until it was given or refused.", {{"pool", name}})),
+        service_time(
+            metrics.histogram("penstock_pool_request_seconds", "Time from admission to completion.", {{"pool", name}})),
         policy(given),
         admission(given.queue, decision::fallback_limit(given, RequestMemory::kAssumed)) {}
 
@@ -79,6 +81,7 @@ struct Pool::State {
 
   const std::string name;
   Histogram& queue_wait;
+  Histogram& service_time;
 
   mutable SpinLock lock;
   // Guarded by lock.
@@ -154,6 +157,7 @@ Pool::Permit Pool::acquire(Priority priority) {
 
 void Pool::release(Instant since) {
   const Instant at = now();
+  state_->service_time.observe(at - since);
   state_->locked([&](std::vector<Verdict>& decided) {
     const Duration busy = at - since;
     ++state_->completed;
