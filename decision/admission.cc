@@ -39,8 +39,8 @@ class ShortestService {
 class CompletionRate {
  public:
   void add(Instant now) {
-    if (last_ != Instant{}) {
-      const double dt = std::max(0.0, seconds(now - last_));
+    if (last_) {
+      const double dt = std::max(0.0, seconds(now - *last_));
       const double kept = std::exp2(-dt / seconds(kRateHalfLife));
       events_ *= kept;
       time_ = time_ * kept + dt;
@@ -50,12 +50,13 @@ class CompletionRate {
   }
   // 0 when not known.
   double per_second(Instant now) const {
-    const double time = time_ + std::max(0.0, seconds(now - last_));
+    if (!last_) return 0;
+    const double time = time_ + std::max(0.0, seconds(now - *last_));
     return time > 0 ? events_ / time : 0;
   }
 
  private:
-  Instant last_{};
+  std::optional<Instant> last_;
   double events_ = 0;
   double time_ = 0;
 };

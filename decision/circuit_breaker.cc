@@ -1,16 +1,15 @@
 #include "penstock/decision/circuit_breaker.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <cstdarg>
-#include <cstdio>
 #include <deque>
 #include <utility>
 #include <vector>
 
+#include "decision/call_list.h"
 #include "decision/call_window.h"
+#include "decision/text.h"
 #include "decision/usefulness.h"
+#include "decision/usual_latency.h"
 
 namespace penstock::decision {
 namespace {
@@ -34,44 +33,8 @@ constexpr double kFirstShare = 0.1;
 // A probe hangs when older than this many times the usual latency, but not below kShortestHang.
 constexpr int kHangFactor = 4;
 constexpr Duration kShortestHang = std::chrono::seconds(1);
-// The usual latency follows means of this many calls: down at once, up by so much a window, because trouble must not
-// become usual.
-constexpr int kUsualWindow = 60;
-constexpr double kUsualGrowth = 1.002;
 // Weight of one call in the typical patience.
 constexpr double kPatienceWeight = 1.0 / 32;
-
-__attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ...) {
-  char text[320];
-  va_list arguments;
-  va_start(arguments, pattern);
-  std::vsnprintf(text, sizeof text, pattern, arguments);
-  va_end(arguments);
-  return text;
-}
-
-// Latency when all is well.
-class UsualLatency {
- public:
-  void add(Duration latency) {
-    sum_ += seconds(latency);
-    if (++calls_ < kUsualWindow) {
-      if (usual_ == 0) first_ = sum_ / calls_;
-      return;
-    }
-    const double mean = sum_ / calls_;
-    usual_ = usual_ == 0 ? mean : std::min(mean, usual_ * kUsualGrowth);
-    sum_ = 0;
-    calls_ = 0;
-  }
-  Duration get() const { return from_seconds(usual_ == 0 ? first_ : usual_); }
-
- private:
-  double usual_ = 0;
-  double first_ = 0;
-  double sum_ = 0;
-  int calls_ = 0;
-};
 
 }  // namespace
 
@@ -93,29 +56,6 @@ struct CircuitBreaker::State {
     probes.reserve(static_cast<std::size_t>(std::max(policy.probes, 1)));
   }
 
-  // --- calls in flight, in the order of their start
-
-  void append(Call& call) {
-    call.previous = last;
-    call.next = nullptr;
-    (last ? last->next : first) = &call;
-    last = &call;
-    for (std::size_t k = 1; k < cursors.size(); ++k) {
-      if (!cursors[k]) cursors[k] = &call;
-    }
-    if (!slow_cursor) slow_cursor = &call;
-  }
-
-  void unlink(Call& call) {
-    for (std::size_t k = 1; k < cursors.size(); ++k) {
-      if (cursors[k] == &call) cursors[k] = call.next;
-    }
-    if (slow_cursor == &call) slow_cursor = call.next;
-    (call.previous ? call.previous->next : first) = call.next;
-    (call.next ? call.next->previous : last) = call.previous;
-    call.previous = call.next = nullptr;
-  }
-
   // Calls that began before the last close by probes say nothing about the upstream as it is now.
   bool counts(const Call& call) const { return call.era >= first_era; }
 
@@ -135,18 +75,9 @@ struct CircuitBreaker::State {
   }
 
   void age_all(Instant now) {
-    for (std::size_t k = 1; k < cursors.size(); ++k) {
-      while (cursors[k] && now - cursors[k]->started >= Usefulness::kEdges[k]) {
-        Call& call = *cursors[k];
-        cursors[k] = call.next;
-        age(call, static_cast<int>(k));
-      }
-    }
+    calls.for_each_aged(now, [&](Call& call, int bin) { age(call, bin); });
     if (!policy.slow_call) return;
-    while (slow_cursor && now - slow_cursor->started > policy.slow_call->over) {
-      mark_slow(*slow_cursor, now);
-      slow_cursor = slow_cursor->next;
-    }
+    calls.for_each_slow(policy.slow_call->over, now, [&](Call& call) { mark_slow(call, now); });
   }
 
   Duration typical_patience() const { return patience == 0 ? timeout : std::min(timeout, from_seconds(patience)); }
@@ -335,13 +266,7 @@ struct CircuitBreaker::State {
   BreakerForce forced = BreakerForce::automatic;
   std::deque<Transition> transitions;
 
-  Call* first = nullptr;
-  Call* last = nullptr;
-  // For each age edge the oldest call that has not passed it.
-  std::array<Call*, Usefulness::kBins> cursors{};
-  // The oldest call that is not yet slow.
-  Call* slow_cursor = nullptr;
-
+  CallList calls;
   CallWindow window;
   Usefulness usefulness;
   UsualLatency usual;
@@ -395,7 +320,7 @@ bool CircuitBreaker::begin(Call& call, Duration patience, Instant now) {
   call.era = s.era;
   const double seconds_left = seconds(call.patience);
   s.patience = s.patience == 0 ? seconds_left : s.patience + kPatienceWeight * (seconds_left - s.patience);
-  s.append(call);
+  s.calls.append(call);
   s.usefulness.begun(now);
   if (probe) {
     ++s.probing;
@@ -408,7 +333,7 @@ void CircuitBreaker::end(Call& call, CallOutcome outcome, Instant now) {
   State& s = *state_;
   const Duration age = now - call.started;
   s.age(call, Usefulness::bin_of(age));
-  s.unlink(call);
+  s.calls.remove(call);
   const bool ok = outcome == CallOutcome::ok;
   if (s.counts(call)) {
     if (ok && age <= call.patience) {
@@ -486,7 +411,7 @@ void CircuitBreaker::trip(std::string reason, Instant now) {
 
 void CircuitBreaker::set_policy(const BreakerPolicy& policy, Duration timeout, Instant now) {
   State& s = *state_;
-  if (s.policy.slow_call != policy.slow_call) s.slow_cursor = s.first;
+  if (s.policy.slow_call != policy.slow_call) s.calls.restart_slow();
   s.policy = policy;
   s.timeout = timeout;
   s.window.set_window(policy.window);
@@ -518,7 +443,8 @@ std::optional<double> CircuitBreaker::usefulness() const {
 }
 
 Duration CircuitBreaker::oldest(Instant now) const {
-  return state_->first ? now - state_->first->started : Duration::zero();
+  const Call* first = state_->calls.first();
+  return first ? now - first->started : Duration::zero();
 }
 
 std::optional<CircuitBreaker::Transition> CircuitBreaker::take_transition() {

@@ -109,8 +109,8 @@ void Usefulness::count_fruitless(Instant started) {
 void Usefulness::gone(int bin, Instant started) { leave(bins_[static_cast<std::size_t>(bin)], started); }
 
 void Usefulness::decay(Instant now) {
-  if (decayed_ != Instant{} && now > decayed_) {
-    const double kept = std::exp2(-seconds(now - decayed_) / kHalfLife);
+  if (decayed_ && now > *decayed_) {
+    const double kept = std::exp2(-seconds(now - *decayed_) / kHalfLife);
     for (Bin& bin : bins_) {
       bin.success *= kept;
       bin.failure *= kept;

@@ -101,7 +101,7 @@ class Usefulness {
   void count_fruitless(Instant started);
 
   std::array<Bin, kBins> bins_{};
-  Instant decayed_{};
+  std::optional<Instant> decayed_;
   Instant last_success_{};
   std::int64_t fruitless_ = 0;
   // Start of the first of them.
