@@ -1,0 +1,130 @@
+#include "runtime/http/message.h"
+
+#include <array>
+#include <boost/beast/http/status.hpp>
+#include <charconv>
+#include <ctime>
+
+namespace penstock::http {
+namespace {
+
+char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+
+std::string_view trim(std::string_view s) noexcept {
+  while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
+  while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
+  return s;
+}
+
+void append_number(std::string& out, std::size_t value) {
+  std::array<char, 24> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+  out.append(digits.data(), end);
+}
+
+// "Date: ...\r\n", made once a second per thread.
+std::string_view date_line() {
+  static thread_local std::time_t made_at = 0;
+  static thread_local std::array<char, 64> text;
+  static thread_local std::size_t length = 0;
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  if (now.tv_sec != made_at || length == 0) {
+    tm parts;
+    ::gmtime_r(&now.tv_sec, &parts);
+    length = std::strftime(text.data(), text.size(), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &parts);
+    made_at = now.tv_sec;
+  }
+  return {text.data(), length};
+}
+
+}  // namespace
+
+bool same_token(std::string_view a, std::string_view b) noexcept {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (lower(a[i]) != lower(b[i])) return false;
+  }
+  return true;
+}
+
+bool list_has(std::string_view list, std::string_view token) noexcept {
+  while (!list.empty()) {
+    const std::string_view member = list.substr(0, list.find(','));
+    if (same_token(trim(member), token)) return true;
+    list.remove_prefix(std::min(list.size(), member.size() + 1));
+  }
+  return false;
+}
+
+bool is_token(std::string_view name) noexcept {
+  for (const char c : name) {
+    const bool alphanumeric = (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z');
+    if (!alphanumeric && std::string_view("!#$%&'*+-.^_`|~").find(c) == std::string_view::npos) return false;
+  }
+  return !name.empty();
+}
+
+bool is_field_value(std::string_view value) noexcept {
+  for (const char c : value) {
+    if (c == '\r' || c == '\n' || c == '\0') return false;
+  }
+  return true;
+}
+
+bool is_framing_header(std::string_view name) noexcept {
+  switch (name.size()) {
+    case 4:
+      return same_token(name, "Date");
+    case 10:
+      return same_token(name, "Connection") || same_token(name, "Keep-Alive");
+    case 14:
+      return same_token(name, "Content-Length");
+    case 17:
+      return same_token(name, "Transfer-Encoding");
+    default:
+      return false;
+  }
+}
+
+bool status_has_body(int status) noexcept { return status >= 200 && status != 204 && status != 304; }
+
+void append_head(std::string& out, const Response& response, std::size_t body_bytes, Persistence persistence) {
+  if (response.status == 200) {
+    out += "HTTP/1.1 200 OK\r\n";
+  } else {
+    out += "HTTP/1.1 ";
+    append_number(out, static_cast<std::size_t>(response.status));
+    out += ' ';
+    const auto reason =
+        boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(static_cast<unsigned>(response.status)));
+    out.append(reason.data(), reason.size());
+    out += "\r\n";
+  }
+  out += date_line();
+  for (const auto& [name, value] : response.headers) {
+    if (is_framing_header(name)) continue;
+    out += name;
+    out += ": ";
+    out += value;
+    out += "\r\n";
+  }
+  if (status_has_body(response.status)) {
+    out += "Content-Length: ";
+    append_number(out, body_bytes);
+    out += "\r\n";
+  }
+  if (persistence == Persistence::close) out += "Connection: close\r\n";
+  if (persistence == Persistence::keep_explicit) out += "Connection: keep-alive\r\n";
+  out += "\r\n";
+}
+
+bool header_is_sound(const Response& response) noexcept {
+  if (response.status < 200 || response.status > 599) return false;
+  for (const auto& [name, value] : response.headers) {
+    if (!is_token(name) || !is_field_value(value)) return false;
+  }
+  return true;
+}
+
+}  // namespace penstock::http

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "penstock/http.h"
+
+namespace penstock::http {
+
+// One registered pattern and the handlers of its methods.
+struct Route {
+  std::string pattern;
+  // Position in the order of registration.
+  std::size_t index = 0;
+  // Served for the operator (metrics, health): no pool, no deadline, not counted.
+  bool auxiliary = false;
+  // Method, empty for any; at most one of each.
+  std::vector<std::pair<std::string, Handler>> handlers;
+  // For patterns with parameters: each segment, "{name}" without its braces and true.
+  std::vector<std::pair<std::string, bool>> segments;
+  // Second of the steady clock in which a failure was last logged.
+  std::atomic<std::int64_t> logged_second{-1};
+
+  // HEAD falls back to GET, every method to "any"; null when the method is not allowed.
+  const Handler* handler(std::string_view method) const;
+  // The value of the header Allow.
+  std::string allowed() const;
+};
+
+// An exact pattern counts before one with parameters, that before a prefix; of two prefixes the longer. Among patterns
+// with parameters that match the same path, the one whose first difference is literal counts.
+class Router {
+ public:
+  // Throws std::invalid_argument for a malformed pattern or method, or a duplicate.
+  void add(std::string_view method, std::string_view pattern, Handler handler, bool auxiliary = false);
+
+  using Params = std::vector<std::pair<std::string_view, std::string>>;
+  // Null when no pattern matches. `params` gets the decoded values.
+  Route* find(std::string_view path, Params& params) const;
+
+  std::size_t size() const { return routes_.size(); }
+
+ private:
+  std::vector<std::unique_ptr<Route>> routes_;
+  std::map<std::string, Route*, std::less<>> exact_;
+  std::vector<Route*> parameterised_;
+  // Longest first.
+  std::vector<Route*> prefixes_;
+};
+
+}  // namespace penstock::http

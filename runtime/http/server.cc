@@ -1,0 +1,182 @@
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <stdexcept>
+#include <utility>
+
+#include "penstock/http.h"
+#include "runtime/http/server_state.h"
+#include "runtime/net/address.h"
+#include "runtime/runtime_state.h"
+
+namespace penstock::http {
+namespace {
+
+constexpr int kBacklog = 4096;
+
+void require(bool holds, const char* what) {
+  if (!holds) throw std::invalid_argument(std::string("http::ServerOptions: ") + what);
+}
+
+ServerOptions checked(ServerOptions options) {
+  using std::chrono::milliseconds;
+  require(!options.address.empty(), "address must not be empty");
+  require(options.max_header_bytes >= 256 && options.max_header_bytes <= 1024 * 1024,
+          "max_header_bytes must be in [256, 1 MiB]");
+  require(options.header_timeout > milliseconds::zero(), "header_timeout must be positive");
+  require(options.io_timeout > milliseconds::zero(), "io_timeout must be positive");
+  require(options.idle_timeout > milliseconds::zero(), "idle_timeout must be positive");
+  require(options.max_connections > 0, "max_connections must be positive");
+  return options;
+}
+
+// SO_REUSEPORT, which the threads need to share a port, would also let a second server share it unnoticed.
+void refuse_taken_port(const net::Endpoint& at) {
+  net::Address address;
+  if (at.port == 0 || !net::to_address(at, address) || address.storage.ss_family == AF_UNIX) return;
+  const int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  const int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const int error = ::bind(fd, address.get(), address.length) == 0 ? 0 : errno;
+  ::close(fd);
+  if (error != 0) {
+    throw boost::system::system_error(error, boost::system::system_category(), "listen on " + at.to_string());
+  }
+}
+
+}  // namespace
+
+RouteMetrics& ServerThread::metrics(MetricsRegistry& registry, const Route* route) {
+  const std::size_t index = route == nullptr ? 0 : route->index + 1;
+  if (metrics_.size() <= index) metrics_.resize(index + 1);
+  if (!metrics_[index]) {
+    metrics_[index] = std::make_unique<RouteMetrics>(registry, route == nullptr ? "other" : route->pattern);
+  }
+  return *metrics_[index];
+}
+
+ServerState::ServerState(Runtime& runtime, ServerOptions given) : runtime(runtime), options(checked(std::move(given))) {
+  for (unsigned i = 0; i < runtime.threads(); ++i) threads.push_back(std::make_unique<ServerThread>());
+}
+
+ServerState::Slot::Slot(ServerState& state) : state_(state) { state_.open_.fetch_add(1); }
+
+ServerState::Slot::~Slot() {
+  if (state_.open_.fetch_sub(1) != state_.options.max_connections) return;
+  const std::lock_guard lock(state_.paused_mutex_);
+  for (fiber::Waiter* waiter : state_.paused_) waiter->notify();
+}
+
+void ServerState::wait_for_slot() {
+  while (open_.load() >= options.max_connections) {
+    fiber::Waiter waiter;
+    {
+      const std::lock_guard lock(paused_mutex_);
+      paused_.push_back(&waiter);
+    }
+    // Looked at again, now that whoever closes a connection sees the waiter.
+    const fiber::Wake why = open_.load() >= options.max_connections ? waiter.wait() : fiber::Wake::notified;
+    {
+      const std::lock_guard lock(paused_mutex_);
+      std::erase(paused_, &waiter);
+    }
+    fiber::throw_if_interrupted(why, "a connection to close");
+  }
+}
+
+void ServerState::accept(net::Listener listener) {
+  try {
+    while (true) {
+      wait_for_slot();
+      net::Endpoint peer;
+      auto socket = std::make_shared<net::Socket>(listener.accept(peer));
+      spawn("http " + peer.to_string(),
+            [self = shared_from_this(), socket, peer] { serve_connection(*self, std::move(*socket), peer); });
+    }
+  } catch (const Cancelled&) {
+  }
+}
+
+void ServerState::drain_thread() {
+  ServerThread& thread = *threads[fiber::thread_index()];
+  thread.draining = true;
+  for (OpenConnection& connection : thread.connections) {
+    // Ends the wait for a next request, but not one that has just come: it is read and served.
+    if (connection.idle) ::shutdown(connection.fd, SHUT_RD);
+  }
+}
+
+struct Server::State {
+  std::shared_ptr<ServerState> shared;
+  std::vector<net::Listener> listeners;
+  std::vector<Fiber> acceptors;
+  std::string address;
+  std::uint16_t port = 0;
+};
+
+Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_shared<State>()) {
+  state_->shared = std::make_shared<ServerState>(runtime, std::move(options));
+  const ServerOptions& checked = state_->shared->options;
+  net::Endpoint at{checked.address, checked.port};
+  refuse_taken_port(at);
+  // The path of a Unix socket cannot be shared.
+  const unsigned listeners = checked.address.starts_with('/') ? 1 : runtime.threads();
+  for (unsigned i = 0; i < listeners; ++i) {
+    state_->listeners.emplace_back(at, kBacklog);
+    at.port = state_->listeners.front().endpoint().port;
+  }
+  state_->port = at.port;
+  state_->address = at.to_string();
+
+  if (checked.serve_metrics) {
+    state_->shared->router.add(
+        "GET", "/metrics",
+        [&runtime](const Request&) {
+          Response response;
+          response.headers.emplace_back("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+          response.body = runtime.metrics().text();
+          return response;
+        },
+        true);
+    state_->shared->router.add(
+        "GET", "/healthz",
+        [&runtime](const Request&) {
+          return runtime.draining() ? Response::text("draining\n", 503) : Response::text("ok\n");
+        },
+        true);
+  }
+
+  RuntimeAccess::on_run(runtime, [weak = std::weak_ptr(state_), &runtime] {
+    const auto state = weak.lock();
+    if (!state) return;
+    for (unsigned i = 0; i < state->listeners.size(); ++i) {
+      auto listener = std::make_shared<net::Listener>(std::move(state->listeners[i]));
+      state->acceptors.push_back(
+          runtime.spawn_on(i, "http accept " + state->address,
+                           [shared = state->shared, listener] { shared->accept(std::move(*listener)); }));
+    }
+    state->listeners.clear();
+  });
+  runtime.on_drain([weak = std::weak_ptr(state_), &runtime] {
+    const auto state = weak.lock();
+    if (!state) return;
+    for (Fiber& acceptor : state->acceptors) acceptor.cancel();
+    for (unsigned i = 0; i < runtime.threads(); ++i) {
+      runtime.spawn_on(i, "http drain", [shared = state->shared] { shared->drain_thread(); });
+    }
+  });
+}
+
+Server::~Server() = default;
+
+void Server::route(std::string_view method, std::string_view pattern, Handler handler) {
+  state_->shared->router.add(method, pattern, std::move(handler));
+}
+
+std::string Server::address() const { return state_->address; }
+std::uint16_t Server::port() const { return state_->port; }
+
+}  // namespace penstock::http

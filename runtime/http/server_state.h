@@ -1,0 +1,80 @@
+#pragma once
+
+#include <atomic>
+#include <boost/intrusive/list.hpp>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "penstock/http.h"
+#include "penstock/runtime.h"
+#include "runtime/fiber/fiber_state.h"
+#include "runtime/fiber/waiter.h"
+#include "runtime/http/route_metrics.h"
+#include "runtime/http/router.h"
+#include "runtime/net/socket.h"
+
+namespace penstock::http {
+
+// What the drain sees of a connection. Touched on its own thread only.
+struct OpenConnection : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+  fiber::FiberState* fiber = nullptr;
+  int fd = -1;
+  // Between requests: nothing is lost when it is closed.
+  bool idle = false;
+};
+
+// The part of a server that belongs to one scheduler thread.
+struct ServerThread {
+  using Connections = boost::intrusive::list<OpenConnection, boost::intrusive::constant_time_size<false>>;
+
+  RouteMetrics& metrics(MetricsRegistry& registry, const Route* route);
+
+  bool draining = false;
+  Connections connections;
+
+ private:
+  // By the index of the route; the first is that of requests without one.
+  std::vector<std::unique_ptr<RouteMetrics>> metrics_;
+};
+
+// What all connections of a server share.
+struct ServerState : std::enable_shared_from_this<ServerState> {
+  ServerState(Runtime& runtime, ServerOptions given);
+
+  // The body of a thread's accepting fiber.
+  void accept(net::Listener listener);
+  // On each thread, when the drain begins.
+  void drain_thread();
+
+  Runtime& runtime;
+  const ServerOptions options;
+  Router router;
+  std::vector<std::unique_ptr<ServerThread>> threads;
+
+  // Counts an open connection while it lives; wakes acceptors that pause for the limit.
+  class Slot {
+   public:
+    explicit Slot(ServerState& state);
+    ~Slot();
+    Slot(const Slot&) = delete;
+    Slot& operator=(const Slot&) = delete;
+
+   private:
+    ServerState& state_;
+  };
+
+ private:
+  void wait_for_slot();
+
+  std::atomic<int> open_{0};
+  std::mutex paused_mutex_;
+  std::vector<fiber::Waiter*> paused_;
+};
+
+// Serves one connection until it ends; the body of its fiber.
+void serve_connection(ServerState& server, net::Socket socket, const net::Endpoint& peer);
+
+}  // namespace penstock::http
