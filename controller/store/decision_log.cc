@@ -102,7 +102,6 @@ struct DecisionLog::State {
   bool flush_wanted = false;
   bool stopping = false;
 
-  // Held while listeners run.
   std::mutex listeners_mutex;
   std::map<std::uint64_t, std::function<void(const v1::Decision&)>> listeners;
   std::uint64_t next_key = 1;
@@ -165,9 +164,13 @@ struct DecisionLog::State {
   }
 
   void announce(const std::deque<v1::Decision>& batch) {
-    std::lock_guard lock(listeners_mutex);
+    std::vector<std::function<void(const v1::Decision&)>> called;
+    {
+      std::lock_guard lock(listeners_mutex);
+      for (const auto& [key, listener] : listeners) called.push_back(listener);
+    }
     for (const auto& decision : batch)
-      for (const auto& [key, listener] : listeners) listener(decision);
+      for (const auto& listener : called) listener(decision);
   }
 };
 

@@ -55,8 +55,8 @@ class DecisionLog {
   // Drops those older than the retention; returns how many.
   absl::StatusOr<std::int64_t> prune();
 
-  // Called for each decision once it is durable, from the log's thread; must not block nor call back into the log.
-  // Returns a key for unsubscribe(), which waits for calls under way.
+  // Called for each decision once it is durable, from the log's thread; must not block. Returns a key for
+  // unsubscribe(), after which a call that was under way may still come to its end.
   std::uint64_t subscribe(std::function<void(const v1::Decision&)> listener);
   void unsubscribe(std::uint64_t key);
 
