@@ -117,7 +117,9 @@ void Registry::tick(Instant now) {
   const double pressure = std::min(1.0, static_cast<double>(in_flight * each) / static_cast<double>(budget));
 
   for (std::size_t i = 0; i < upstreams.size(); ++i) {
-    const decision::UpstreamPolicy policy = UpstreamAccess::policy(*upstreams[i]);
+    // What may be in or waiting for it is bounded by memory; limit.max bounds only what is in it.
+    decision::UpstreamPolicy policy = UpstreamAccess::policy(*upstreams[i]);
+    policy.limit.max = std::numeric_limits<int>::max();
     const int bulkhead = decision::bulkhead(policy, budget, (in_flight - calls[i]) * each, each);
     UpstreamAccess::tick(*upstreams[i], now, pressure, bulkhead);
   }

@@ -78,6 +78,21 @@ void fill(prometheus::ClientMetric& metric, const Histogram& histogram) {
   metric.histogram.sample_sum = histogram.sum_seconds();
 }
 
+// The serializer escapes the values of labels, but not this.
+std::string escaped_help(std::string_view help) {
+  std::string escaped;
+  for (char c : help) {
+    if (c == '\\') {
+      escaped += "\\\\";
+    } else if (c == '\n') {
+      escaped += "\\n";
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
+}
+
 std::vector<prometheus::ClientMetric::Label> prometheus_labels(const Labels& labels) {
   std::vector<prometheus::ClientMetric::Label> result;
   for (const auto& [name, value] : labels) result.push_back({name, value});
@@ -178,7 +193,7 @@ std::string MetricsRegistry::text() const {
     for (const auto& [name, family] : state_->families) {
       prometheus::MetricFamily& out = families.emplace_back();
       out.name = name;
-      out.help = family.help;
+      out.help = escaped_help(family.help);
       out.type = family.type;
       const auto add = [&](const auto& metrics) {
         for (const auto& [labels, metric] : metrics) {

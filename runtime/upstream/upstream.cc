@@ -97,27 +97,24 @@ Upstream::Call Upstream::begin() {
     waiting.deadline = call.deadline;
     if (request_deadline <= arrived) return refused(RejectReason::deadline, Duration::zero());
     const Duration patience = call.deadline - arrived;
-    const bool asked = state.breaker.state() != BreakerState::closed;
-    if (asked) {
+    if (state.breaker.state() != BreakerState::closed) {
       if (!state.pass_breaker(call.call, call.tracked, patience, arrived)) {
         return refused(RejectReason::breaker, state.breaker.retry_after(arrived));
       }
-      // A place may be held by calls that hang: probes go past them.
-      if (call.tracked && call.call.probe) return started(arrived);
+      // A probe. The places may be held by calls that hang: it goes past them.
+      if (call.tracked) return started(arrived);
     }
     const Admission::Answer answer = state.admission.offer(waiting, arrived, effects.decided);
     if (answer.offer == Admission::Offer::admitted) {
       call.placed = true;
-      if (!asked && !state.pass_breaker(call.call, call.tracked, patience, arrived)) {
+      if (!state.pass_breaker(call.call, call.tracked, patience, arrived)) {
         state.admission.release(Duration::zero(), arrived, effects.decided);
         return refused(RejectReason::breaker, state.breaker.retry_after(arrived));
       }
       return started(arrived);
     }
-    // The breaker judges calls from their real start.
-    if (call.tracked) state.breaker.end(call.call, CallOutcome::cancelled, arrived);
-    call.tracked = false;
     if (answer.offer == Admission::Offer::rejected) return refused(answer.reason, answer.retry_after);
+    // The breaker is asked when it gets its place: it judges calls from their real start.
     state.queued.insert(&waiting);
     next = Next::wait;
   });

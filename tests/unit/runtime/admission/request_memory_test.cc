@@ -1,0 +1,41 @@
+#include "runtime/admission/request_memory.h"
+
+#include <gtest/gtest.h>
+
+namespace penstock {
+namespace {
+
+constexpr std::int64_t kMiB = 1 << 20;
+constexpr std::int64_t kKiB = 1 << 10;
+
+TEST(RequestMemory, AssumesUntilItHasSeenLoad) {
+  RequestMemory memory;
+  memory.sample(50 * kMiB, 3);
+  memory.sample(51 * kMiB, 40);
+  EXPECT_EQ(memory.bytes_per_request(), RequestMemory::kAssumed);
+}
+
+TEST(RequestMemory, FindsWhatRequestsUse) {
+  RequestMemory memory;
+  memory.sample(50 * kMiB, 0);
+  for (int i = 0; i < 50; ++i) memory.sample(50 * kMiB + 2000 * 100 * kKiB, 2000);
+  EXPECT_NEAR(static_cast<double>(memory.bytes_per_request()), 100.0 * kKiB, 1.0 * kKiB);
+}
+
+TEST(RequestMemory, MemoryKeptAfterABurstIsNotChargedToTheFewThatFollow) {
+  RequestMemory memory;
+  memory.sample(50 * kMiB, 0);
+  for (int i = 0; i < 50; ++i) memory.sample(50 * kMiB + 2000 * 100 * kKiB, 2000);
+  for (int i = 0; i < 50; ++i) memory.sample(50 * kMiB + 2000 * 100 * kKiB, 200);
+  EXPECT_NEAR(static_cast<double>(memory.bytes_per_request()), 100.0 * kKiB, 1.0 * kKiB);
+}
+
+TEST(RequestMemory, NeverFallsBelowTheFloor) {
+  RequestMemory memory;
+  memory.sample(50 * kMiB, 0);
+  for (int i = 0; i < 100; ++i) memory.sample(50 * kMiB, 1000);
+  EXPECT_EQ(memory.bytes_per_request(), RequestMemory::kFloor);
+}
+
+}  // namespace
+}  // namespace penstock
