@@ -308,7 +308,7 @@ std::vector<Runtime::BreakerEvent> Registry::take_breaker_events() {
 void Registry::record(const Upstream& upstream, const decision::CircuitBreaker::Transition& transition) {
   const std::string from(decision::to_string(transition.from));
   const std::string to(decision::to_string(transition.to));
-  spdlog::warn("breaker transition upstream={} from={} to={} reason={} message=\"{}\"", upstream.name(), from, to,
+  spdlog::warn("breaker transition upstream={} from={} to={} reason={} message={:?}", upstream.name(), from, to,
                transition.reason, transition.message);
   metrics_
       .counter("penstock_breaker_transitions_total", "Changes of state of circuit breakers.",

@@ -33,8 +33,8 @@ class Pool {
     Instant since_{};
   };
 
-  // Waits for a place, at most the queue's max_wait and the fiber's deadline. Throws Rejected when refused, Cancelled
-  // when the fiber is cancelled. A cancelled or expired wait leaves no trace in the queue.
+  // From a fiber. Waits for a place, at most the queue's max_wait and the fiber's deadline. Throws Rejected when
+  // refused, Cancelled when the fiber is cancelled. A cancelled or expired wait leaves no trace in the queue.
   Permit acquire(Priority priority = Priority::normal);
 
   const std::string& name() const;

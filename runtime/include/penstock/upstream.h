@@ -36,8 +36,9 @@ class Upstream {
     std::unique_ptr<State> state_;
   };
 
-  // Throws Rejected (breaker, limit, queue_timeout, deadline). Waits for a place under the limit, at most until the
-  // fiber's deadline.
+  // From a fiber. Waits for a place under the limit, at most until the call's deadline; probes of the breaker do not
+  // wait. Throws Cancelled, or Rejected: breaker (also when it opens while this waits), limit (memory allows no more to
+  // wait), queue_timeout, deadline (it has passed, or less is left than recent calls took at least).
   Call begin();
 
   // Runs fn as a call: its waits end at the call's deadline (DeadlineExceeded, counted as timeout), a returned value

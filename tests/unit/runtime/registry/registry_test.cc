@@ -2,9 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 
 #include <atomic>
 #include <chrono>
+#include <memory>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -148,6 +152,22 @@ TEST(Registry, TransitionsOfBreakersAreHandedOutOnceAndCounted) {
   EXPECT_THAT(text, HasSubstr("penstock_breaker_state{state=\"closed\",upstream=\"payments\"} 0\n"));
   EXPECT_THAT(text, HasSubstr("penstock_upstream_limit{upstream=\"payments\"} 40\n"));
   EXPECT_THAT(text, HasSubstr("penstock_pool_limit{pool=\"batch\"} 10\n"));
+}
+
+TEST(Registry, ATransitionIsOneLineOfTheLogWhateverTheReasonSays) {
+  std::ostringstream log;
+  const auto previous = spdlog::default_logger();
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+  spdlog::set_pattern("%v");
+  MetricsRegistry metrics;
+  Registry registry(metrics);
+  registry.apply(shop());
+  registry.set_breaker("payments", BreakerForce::open, "say \"no\"\nall is well");
+  spdlog::set_default_logger(previous);
+  EXPECT_EQ(log.str(),
+            "breaker transition upstream=payments from=closed to=open reason=forced "
+            "message=\"say \\\"no\\\"\\nall is well\"\n");
 }
 
 TEST(Registry, PromtoolFindsNothingToSayOnItsMetrics) {
