@@ -1,0 +1,81 @@
+#include "runtime/fiber/stack_arena.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <set>
+#include <vector>
+
+namespace penstock::fiber {
+namespace {
+
+constexpr std::size_t kSize = 64 * 1024;
+
+std::size_t resident_pages(void* stack) {
+  std::vector<unsigned char> pages(kSize / static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
+  EXPECT_EQ(::mincore(stack, kSize, pages.data()), 0);
+  std::size_t n = 0;
+  for (unsigned char page : pages) n += page & 1;
+  return n;
+}
+
+TEST(StackArena, StacksAreApartAndUsable) {
+  StackArena arena(kSize);
+  std::set<char*> stacks;
+  for (int i = 0; i < 3'000; ++i) {
+    char* stack = static_cast<char*>(arena.take());
+    stack[0] = stack[kSize - 1] = 'x';
+    EXPECT_TRUE(arena.is_guard(stack - 1));
+    EXPECT_FALSE(arena.is_guard(stack));
+    stacks.insert(stack);
+  }
+  EXPECT_EQ(stacks.size(), 3'000u);
+  char* previous = nullptr;
+  for (char* stack : stacks) {
+    if (previous != nullptr) {
+      EXPECT_GT(stack - previous, static_cast<std::ptrdiff_t>(kSize));
+    }
+    previous = stack;
+  }
+  for (char* stack : stacks) arena.give_back(stack);
+  for (int i = 0; i < 3'000; ++i) arena.take();
+  EXPECT_EQ(arena.made(), 3'000u);
+}
+
+TEST(StackArena, MemoryIsGivenBack) {
+  StackArena arena(kSize);
+  void* stack = arena.take();
+  std::memset(stack, 'x', kSize);
+  EXPECT_GT(resident_pages(stack), 0u);
+  arena.give_back(stack);
+  EXPECT_EQ(resident_pages(stack), 0u);
+}
+
+TEST(StackArenaDeathTest, OverflowMeetsTheGuardPage) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        StackArena arena(kSize);
+        auto* stack = static_cast<volatile char*>(arena.take());
+        stack[-1] = 'x';
+      },
+      testing::KilledBySignal(SIGSEGV), "");
+}
+
+TEST(StackCache, TheLastUsedStackIsUsedNext) {
+  StackCache cache(kSize);
+  auto a = cache.allocate();
+  auto b = cache.allocate();
+  EXPECT_EQ(a.size, kSize);
+  void* last = b.sp;
+  cache.deallocate(a);
+  cache.deallocate(b);
+  auto c = cache.allocate();
+  EXPECT_EQ(c.sp, last);
+  cache.deallocate(c);
+}
+
+}  // namespace
+}  // namespace penstock::fiber
