@@ -120,6 +120,11 @@ Runtime::State::State(RuntimeOptions given)
                                   run_delay.observe(d);
                                 }}));
   }
+  metrics.collect("penstock_fibers", "Fibers that have not ended.", "gauge", [this](const MetricsRegistry::Emit& emit) {
+    std::uint64_t sum = 0;
+    for (const auto& thread : threads) sum += thread->fibers();
+    emit({}, static_cast<double>(sum));
+  });
   threads[0]->spawn("policy ticker", [this] { registry->run_ticker(); });
 }
 

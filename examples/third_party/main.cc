@@ -29,7 +29,7 @@ penstock::decision::Policy unbounded_queue() {
   pool.memory_bytes = std::int64_t{1} << 40;
   pool.fallback_limit = kUnlimited;
   pool.queue = {
-      .discipline = penstock::decision::QueueDiscipline::fifo, .max = kUnlimited, .max_wait = std::chrono::hours(1)};
+      .discipline = penstock::decision::QueueDiscipline::fifo, .max = kUnlimited, .max_wait = std::chrono::seconds(60)};
   penstock::decision::Policy policy;
   policy.name = "third-party";
   policy.service = "third-party";
