@@ -267,6 +267,7 @@ void Agent::State::connect_once() {
   // A channel of its own for every attempt: gRPC's back-off must not add to ours.
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   if (!options.tls.server_name.empty()) arguments.SetSslTargetNameOverride(options.tls.server_name);
   agent::Stream stream(grpc::CreateCustomChannel(options.controller, credentials, arguments), make_hello());
   {

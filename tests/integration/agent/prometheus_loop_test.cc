@@ -1,0 +1,207 @@
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/integration/agent/shop_node.h"
+#include "tests/unit/controller/temporary_directory.h"
+
+extern char** environ;
+
+namespace penstock {
+namespace {
+
+using controller::ControllerProcess;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+std::uint16_t free_port() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  ::close(fd);
+  return ntohs(address.sin_port);
+}
+
+// A real Prometheus that scrapes every 250 ms what the controller's /sd lists.
+class Prometheus {
+ public:
+  Prometheus(const std::string& directory, std::uint16_t port, const std::string& controller) {
+    std::ofstream(directory + "/prometheus.yml") << "global: {scrape_interval: 250ms}\n"
+                                                    "scrape_configs:\n"
+                                                    "  - job_name: penstock\n"
+                                                    "    http_sd_configs:\n"
+                                                    "      - {url: \"http://"
+                                                 << controller << "/sd\", refresh_interval: 1s}\n";
+    std::vector<std::string> arguments{PROMETHEUS, "--config.file=" + directory + "/prometheus.yml",
+                                       "--storage.tsdb.path=" + directory + "/tsdb",
+                                       "--web.listen-address=127.0.0.1:" + std::to_string(port)};
+    std::vector<char*> argv;
+    for (auto& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    const std::string log = directory + "/prometheus.log";
+    posix_spawn_file_actions_addopen(&actions, 2, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    posix_spawn_file_actions_adddup2(&actions, 2, 1);
+    if (posix_spawn(&pid_, PROMETHEUS, &actions, nullptr, argv.data(), environ) != 0) pid_ = -1;
+    posix_spawn_file_actions_destroy(&actions);
+  }
+  ~Prometheus() { end(); }
+  void end() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+
+ private:
+  pid_t pid_ = -1;
+};
+
+// GETs from outside of the node, 50 each second, each on a fiber of its own.
+class Users {
+ public:
+  explicit Users(std::string url) : url_(std::move(url)) {
+    thread_ = std::thread([this] { runtime_.run(); });
+    runtime_.spawn("arrivals", [this] {
+      while (!stopping_) {
+        spawn("user", [this] {
+          try {
+            client_.get(url_);
+          } catch (const std::exception&) {
+            ++failed;
+          }
+        });
+        sleep_for(milliseconds(20));
+      }
+    });
+  }
+  ~Users() {
+    stopping_ = true;
+    runtime_.stop();
+    thread_.join();
+  }
+  // The text of one GET, from any thread; empty when it failed.
+  std::string get(const std::string& url) {
+    std::promise<std::string> result;
+    runtime_.spawn("get", [&] {
+      try {
+        result.set_value(client_.get(url).body);
+      } catch (const std::exception&) {
+        result.set_value("");
+      }
+    });
+    return result.get_future().get();
+  }
+
+  std::atomic<int> failed{0};
+
+ private:
+  Runtime runtime_{RuntimeOptions{.service = "users", .threads = 1, .drain_grace = milliseconds(100)}};
+  http::Client client_{runtime_};
+  std::string url_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+// Controller, Prometheus, one node that takes 100 ms for a request, and users; the limit has settled.
+class Settled : public testing::Test {
+ protected:
+  Settled() {
+    v1::Policy policy;
+    policy.mutable_metadata()->set_name("shop");
+    policy.mutable_spec()->set_service("shop");
+    v1::Pool& pool = *policy.mutable_spec()->add_pools();
+    pool.set_name("default");
+    pool.set_min(10);
+    pool.set_fallback_limit(400);
+    pool.mutable_sizing()->set_headroom(2);
+    pool.mutable_sizing()->mutable_reaction()->set_seconds(1);
+    EXPECT_EQ(hand_.apply(policy), "");
+    node_.latency = milliseconds(100);
+  }
+  double number(const google::protobuf::Struct& evidence, const std::string& name) {
+    const auto found = evidence.fields().find(name);
+    return found == evidence.fields().end() ? -1 : found->second.number_value();
+  }
+  // Whether the newest decision on the pool is to hold for a reason that begins so.
+  bool held(const std::string& reason) {
+    const auto decisions = hand_.decisions("pool");
+    return decisions.decisions_size() > 0 && decisions.decisions(0).action() == "hold" &&
+           decisions.decisions(0).reason().rfind(reason, 0) == 0;
+  }
+  std::string metrics() { return users_.get("http://" + controller_.http() + "/metrics"); }
+
+  controller::TemporaryDirectory directory_;
+  std::uint16_t port_ = free_port();
+  ControllerProcess controller_{
+      directory_.path(),
+      {"--prometheus", "http://127.0.0.1:" + std::to_string(port_), "--scrape-interval", "250ms", "--period", "250ms"}};
+  Operator hand_{controller_};
+  ShopNode node_{controller_.grpc()};
+  Prometheus prometheus_{directory_.path(), port_, controller_.http()};
+  Users users_{"http://" + node_.address() + "/"};
+};
+
+TEST_F(Settled, LimitFollowsPrometheusAndHoldsWithoutIt) {
+  // 50/s x 1 s + 2 x 50/s x 0.1 s = 60
+  ASSERT_TRUE(eventually([&] { return node_.limit() < 90; }, seconds(40))) << node_.limit() << controller_.log();
+  EXPECT_GE(node_.limit(), 40);
+  EXPECT_EQ(users_.get("http://" + controller_.http() + "/readyz"), "ready\n");
+  EXPECT_THAT(users_.get("http://" + controller_.http() + "/sd"), testing::HasSubstr(node_.address()));
+
+  // The third party of this service slows down: 50 + 2 x 50 x 1 = 150
+  node_.latency = milliseconds(1'000);
+  ASSERT_TRUE(eventually([&] { return node_.limit() > 125; }, seconds(30))) << node_.limit() << controller_.log();
+  const v1::WhyResponse why = hand_.why("pool", "default");
+  EXPECT_NEAR(number(why.evidence(), "rate"), 50, 15) << why.DebugString();
+  EXPECT_GT(number(why.evidence(), "latency_seconds"), 0.3);
+  EXPECT_GT(number(why.evidence(), "result"), 100);
+  std::string steps;
+  for (const auto& step : why.steps()) steps += step + "\n";
+  EXPECT_THAT(steps, testing::HasSubstr("x headroom 2"));
+  EXPECT_THAT(metrics(), testing::HasSubstr("penstock_controller_decisions_total{"));
+  EXPECT_EQ(users_.failed, 0);
+
+  // Prometheus dies: what is in force stays, though the load is another one now.
+  prometheus_.end();
+  ASSERT_TRUE(eventually([&] { return held("prometheus_connect"); }));
+  const int limit = node_.limit();
+  node_.latency = milliseconds(10);
+  std::this_thread::sleep_for(seconds(2));
+  EXPECT_EQ(node_.limit(), limit);
+  EXPECT_THAT(metrics(), testing::ContainsRegex("query_errors_total\\{reason=\"connect\"\\} [1-9]"));
+
+  // Something else answers in its place.
+  Runtime runtime({.service = "garbage", .threads = 1, .drain_grace = milliseconds(100)});
+  http::Server garbage(runtime, {.port = port_, .admission = false});
+  garbage.route("POST", "/api/v1/query",
+                [](const http::Request&) { return http::Response::html("<html>{\"status\":\"success\"</html>"); });
+  std::thread thread([&] { runtime.run(); });
+  EXPECT_TRUE(eventually([&] { return held("prometheus_json"); }));
+  EXPECT_EQ(node_.limit(), limit);
+  EXPECT_THAT(metrics(), testing::ContainsRegex("query_errors_total\\{reason=\"json\"\\} [1-9]"));
+  runtime.stop();
+  thread.join();
+}
+
+}  // namespace
+}  // namespace penstock

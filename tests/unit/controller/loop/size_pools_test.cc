@@ -1,0 +1,189 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/controller/loop/sample_fleet.h"
+
+namespace penstock::controller {
+namespace {
+
+using testing::HasSubstr;
+
+double number(const v1::Decision& decision, const std::string& name) {
+  return decision.evidence().fields().at(name).number_value();
+}
+
+class OneNode : public testing::Test {
+ protected:
+  OneNode() { sample_.add("n1", 1000); }
+  SampleFleet sample_;
+};
+
+TEST_F(OneNode, GrowsAtOnceToWhatLittlesLawAsksFor) {
+  sample_.measure(150, 2.0);  // 2 x 150 x 2 + 150 x 10
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 2100);
+  ASSERT_EQ(plan.decisions.size(), 1u);
+  const v1::Decision& decision = plan.decisions[0];
+  EXPECT_EQ(decision.kind(), "pool");
+  EXPECT_EQ(decision.name(), "default");
+  EXPECT_EQ(decision.node(), "n1");
+  EXPECT_EQ(decision.action(), "resize");
+  EXPECT_EQ(decision.reason(), "demand");
+  EXPECT_THAT(decision.message(), HasSubstr("limit 1000 -> 2100"));
+  EXPECT_EQ(number(decision, "rate"), 150);
+  EXPECT_EQ(number(decision, "latency_seconds"), 2);
+  EXPECT_EQ(number(decision, "result"), 2100);
+  EXPECT_EQ(number(decision, "signal_age_seconds"), 0.5);
+  EXPECT_GT(decision.evidence().fields().at("steps").list_value().values_size(), 2);
+  EXPECT_EQ(plan.desired[sample_.node("n1").id].pools["default"].reason(), decision.message());
+  const auto observed = plan.observed.at({"shop", "default"});
+  EXPECT_EQ(observed.rate, 150);
+  EXPECT_EQ(observed.latency, std::chrono::seconds(2));
+}
+
+TEST_F(OneNode, ShrinksByStepsAndReachesTheTarget) {
+  sample_.measure(10, 0.1);  // 2 + 100
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 800);
+  plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 640);
+  for (int i = 0; i < 20; ++i) plan = sample_.turn();
+  EXPECT_NEAR(SampleFleet::limit(plan, "n1"), 102, 102 * kBand);
+}
+
+TEST_F(OneNode, ShrinksOnceAScrapeHoweverOftenTheLoopTurns) {
+  sample_.measure(10, 0.1);
+  sample_.signals_.window = std::chrono::seconds(20);  // scraped every 5 s
+  std::set<int> limits;
+  for (int i = 0; i < 10; ++i) {
+    Plan plan = sample_.turn();
+    limits.insert(SampleFleet::limit(plan, "n1"));
+  }
+  EXPECT_EQ(limits, (std::set<int>{800, 640}));
+}
+
+TEST_F(OneNode, SmallDifferencesAreLeftAlone) {
+  sample_.measure(100, 0.2);  // 1040: 4 % more
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 1000);
+  EXPECT_EQ(plan.decisions[0].action(), "hold");
+  EXPECT_EQ(plan.decisions[0].reason(), "steady");
+  EXPECT_TRUE(sample_.turn().decisions.empty());
+}
+
+TEST_F(OneNode, IsNeverSizedByAnIdleMoment) {
+  sample_.measure(0, 0);
+  sample_.signals_.pools.begin()->second.latency.reset();
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 0) << "a limit that the controller did not set is left alone";
+  ASSERT_EQ(plan.decisions.size(), 1u);
+  EXPECT_EQ(plan.decisions[0].action(), "hold");
+  EXPECT_EQ(plan.decisions[0].reason(), "no_latency");
+}
+
+TEST_F(OneNode, HoldsTheLastLimitWithoutPrometheusAndSaysSoOnce) {
+  sample_.measure(150, 2.0);
+  sample_.turn();
+  Signals lost;
+  for (const char* name : {"pool_rate", "pool_latency", "node_age"}) {
+    lost.readings[name] = {SignalState::error, "connect", "refused"};
+  }
+  const Signals good = std::exchange(sample_.signals_, lost);
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 2100);
+  ASSERT_EQ(plan.decisions.size(), 1u);
+  EXPECT_EQ(plan.decisions[0].action(), "hold");
+  EXPECT_EQ(plan.decisions[0].reason(), "prometheus_connect");
+  for (int i = 0; i < 100; ++i) {
+    plan = sample_.turn();
+    EXPECT_EQ(SampleFleet::limit(plan, "n1"), 2100);
+    EXPECT_TRUE(plan.decisions.empty());
+  }
+  sample_.signals_ = good;
+  plan = sample_.turn();
+  ASSERT_EQ(plan.decisions.size(), 1u);
+  EXPECT_EQ(plan.decisions[0].reason(), "steady");
+}
+
+TEST_F(OneNode, StaleSamplesMoveNothing) {
+  sample_.measure(150, 2.0);
+  sample_.turn();
+  sample_.measure(15, 0.1);
+  sample_.signals_.nodes[sample_.node("n1").id].age = 4.5;
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 2100);
+  EXPECT_EQ(plan.decisions.at(0).reason(), "stale");
+}
+
+TEST_F(OneNode, NothingJumpsWhenTheControllerStartsAnew) {
+  sample_.measure(150, 2.0);
+  sample_.turn();
+  sample_.counters("n1").mutable_pools(0)->set_limit(2100);
+  sample_.node("n1").desired = {};
+  sample_.state_ = {};
+  const Signals good = std::exchange(sample_.signals_, {});
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 0);
+  sample_.signals_ = good;
+  plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 2100);
+}
+
+TEST_F(OneNode, NeverGoesBelowMinNorAboveMemory) {
+  sample_.policy().mutable_spec()->mutable_pools(0)->set_memory_bytes(64 << 20);  // 2048 requests of 32 KiB
+  sample_.measure(1000, 5.0);
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 2048);
+  EXPECT_EQ(plan.decisions.at(0).reason(), "memory");
+  sample_.measure(0.1, 0.01);
+  for (int i = 0; i < 40; ++i) plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 64);
+}
+
+TEST_F(OneNode, CountsWhatIsInFlightWhenItIsMoreThanRateTimesLatency) {
+  sample_.measure(100, 0.5);
+  sample_.counters("n1").mutable_pools(0)->set_in_flight(900);
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 2800);  // 2 x 900 + 100 x 10
+}
+
+TEST_F(OneNode, DoesNotGrowOnASaturatedCpu) {
+  sample_.measure(150, 2.0);
+  sample_.signals_.nodes[sample_.node("n1").id].cpu = 1.99;  // of 2 threads
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 1000);
+}
+
+TEST_F(OneNode, InShadowIsLoggedAndNotActuated) {
+  sample_.policy().mutable_spec()->set_mode(v1::POLICY_MODE_SHADOW);
+  sample_.measure(150, 2.0);
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 0);
+  ASSERT_EQ(plan.decisions.size(), 1u);
+  EXPECT_TRUE(plan.decisions[0].shadow());
+  EXPECT_EQ(number(plan.decisions[0], "result"), 2100);
+  EXPECT_TRUE(sample_.turn().decisions.empty());
+}
+
+TEST_F(OneNode, WithoutAPolicyGetsNothing) {
+  sample_.node("n1").policy = nullptr;
+  sample_.measure(150, 2.0);
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 0);
+  EXPECT_TRUE(plan.decisions.empty());
+}
+
+TEST(TwoNodes, AreSizedEachByItsOwnLoad) {
+  SampleFleet sample;
+  sample.add("n1", 1000);
+  sample.add("n2", 1000);
+  sample.measure(150, 2.0);
+  sample.signals_.pools[{sample.node("n2").id, "default"}].rate = 300;
+  Plan plan = sample.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 2100);
+  EXPECT_EQ(SampleFleet::limit(plan, "n2"), 4200);
+  EXPECT_EQ(plan.observed.at({"shop", "default"}).rate, 450);
+}
+
+}  // namespace
+}  // namespace penstock::controller
