@@ -1,10 +1,8 @@
 #pragma once
 
-#include <memory>
+#include <grpcpp/impl/service_type.h>
 
-namespace grpc {
-class Service;
-}
+#include <memory>
 
 namespace penstock::controller {
 

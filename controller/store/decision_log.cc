@@ -106,6 +106,8 @@ struct DecisionLog::State {
   std::map<std::uint64_t, std::function<void(const v1::Decision&)>> listeners;
   std::uint64_t next_key = 1;
 
+  // Only the writer's.
+  std::chrono::steady_clock::time_point next_prune{};
   std::thread writer;
 
   absl::Status write(const std::deque<v1::Decision>& batch) {
@@ -128,7 +130,14 @@ struct DecisionLog::State {
   void run() {
     std::unique_lock lock(mutex);
     while (true) {
-      work.wait(lock, [&] { return stopping || flush_wanted || !pending.empty(); });
+      if (std::chrono::steady_clock::now() >= next_prune) {
+        next_prune = std::chrono::steady_clock::now() + kPruneInterval;
+        lock.unlock();
+        if (auto dropped = prune(); !dropped.ok())
+          spdlog::error("the decision log cannot be pruned: {}", std::string(dropped.status().message()));
+        lock.lock();
+      }
+      if (!work.wait_until(lock, next_prune, [&] { return stopping || flush_wanted || !pending.empty(); })) continue;
       if (!stopping && !flush_wanted) work.wait_for(lock, kFlushInterval, [&] { return stopping || flush_wanted; });
       flush_wanted = false;
       if (pending.empty()) {
@@ -161,6 +170,28 @@ struct DecisionLog::State {
       done.notify_all();
       if (stopping) return;
     }
+  }
+
+  absl::StatusOr<std::int64_t> prune() {
+    std::lock_guard lock(store.state_->mutex);
+    Transaction transaction(*store.state_->database);
+    if (!transaction.begun().ok()) return store_error(transaction.begun());
+    sqlite3* handle = store.state_->handle();
+    const std::int64_t before = to_micros(clock.wall() - retention);
+    Statement note(
+        handle,
+        "UPDATE pruned SET through = max(through, coalesce((SELECT max(id) FROM decisions WHERE time < ?), 0))");
+    note.bind(1, before);
+    if (auto status = note.run(); !status.ok()) return store_error(status);
+    Statement drop(handle, "DELETE FROM decisions WHERE time < ?");
+    drop.bind(1, before);
+    if (auto status = drop.run(); !status.ok()) return store_error(status);
+    Statement count(handle, "SELECT changes()");
+    auto row = count.step();
+    if (!row.ok()) return store_error(row.status());
+    const std::int64_t dropped = count.integer(0);
+    if (auto status = transaction.commit(); !status.ok()) return store_error(status);
+    return dropped;
   }
 
   void announce(const std::deque<v1::Decision>& batch) {
@@ -250,26 +281,7 @@ std::int64_t DecisionLog::last_id() const {
   return state_->durable_id;
 }
 
-absl::StatusOr<std::int64_t> DecisionLog::prune() {
-  std::lock_guard lock(state_->store.state_->mutex);
-  Transaction transaction(*state_->store.state_->database);
-  if (!transaction.begun().ok()) return store_error(transaction.begun());
-  sqlite3* handle = state_->store.state_->handle();
-  const std::int64_t before = to_micros(state_->clock.wall() - state_->retention);
-  Statement note(
-      handle, "UPDATE pruned SET through = max(through, coalesce((SELECT max(id) FROM decisions WHERE time < ?), 0))");
-  note.bind(1, before);
-  if (auto status = note.run(); !status.ok()) return store_error(status);
-  Statement drop(handle, "DELETE FROM decisions WHERE time < ?");
-  drop.bind(1, before);
-  if (auto status = drop.run(); !status.ok()) return store_error(status);
-  Statement count(handle, "SELECT changes()");
-  auto row = count.step();
-  if (!row.ok()) return store_error(row.status());
-  const std::int64_t dropped = count.integer(0);
-  if (auto status = transaction.commit(); !status.ok()) return store_error(status);
-  return dropped;
-}
+absl::StatusOr<std::int64_t> DecisionLog::prune() { return state_->prune(); }
 
 std::uint64_t DecisionLog::subscribe(std::function<void(const v1::Decision&)> listener) {
   std::lock_guard lock(state_->listeners_mutex);

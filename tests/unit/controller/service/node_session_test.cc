@@ -1,0 +1,201 @@
+#include "controller/service/node_session.h"
+
+#include <gtest/gtest.h>
+
+#include "controller/store/store.h"
+#include "proto/errors/error.h"
+#include "tests/unit/controller/manual_clock.h"
+#include "tests/unit/controller/temporary_directory.h"
+
+namespace penstock::controller {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+std::shared_ptr<v1::Policy> make_policy(std::int64_t revision) {
+  auto policy = std::make_shared<v1::Policy>();
+  policy->mutable_metadata()->set_name("shop");
+  policy->mutable_metadata()->set_revision(revision);
+  policy->mutable_metadata()->set_etag("e" + std::to_string(revision));
+  policy->mutable_spec()->set_service("shop");
+  policy->mutable_spec()->add_pools()->set_name("default");
+  policy->mutable_spec()->add_upstreams()->set_name("A");
+  return policy;
+}
+
+class JoinedNode : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto opened = Store::open(directory_.path(), clock_);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    store_ = *std::move(opened);
+    log_ = std::make_unique<DecisionLog>(*store_, clock_, std::chrono::hours(1));
+    fleet_.set_policy(make_policy(1));
+    session_.emplace(
+        NodeSession::Context{fleet_, *log_, clock_, 9, seconds(15)},
+        Caller{.identity = "local", .role = Role::operator_, .local = true}, [this] { ++wakes_; }, [] {});
+    v1::AgentMessage hello;
+    hello.mutable_hello()->set_service("shop");
+    hello.mutable_hello()->set_node("a");
+    ASSERT_TRUE(session_->receive(hello).ok());
+  }
+  void TearDown() override { session_.reset(); }
+
+  absl::Status answer(const v1::Push& push, const std::string& refusal = "") {
+    v1::AgentMessage message;
+    message.mutable_ack()->set_version(push.version());
+    message.mutable_ack()->set_nonce(push.nonce());
+    if (!refusal.empty())
+      *message.mutable_ack()->mutable_error() =
+          errors::to_rpc({.reason = errors::Reason::policy_invalid, .message = refusal});
+    return session_->receive(message);
+  }
+  v1::Push push() {
+    auto push = session_->next_push();
+    EXPECT_TRUE(push.has_value());
+    return push.value_or(v1::Push());
+  }
+  void desire(int limit) {
+    Desired desired;
+    desired.pools["default"].set_pool("default");
+    desired.pools["default"].set_limit(limit);
+    fleet_.set_desired(kNode, desired);
+  }
+
+  const NodeId kNode{"shop", "a"};
+  TemporaryDirectory directory_;
+  ManualClock clock_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<DecisionLog> log_;
+  Fleet fleet_{clock_};
+  int wakes_ = 0;
+  std::optional<NodeSession> session_;
+};
+
+TEST_F(JoinedNode, FirstPushIsFullAndTakesBackWhatAnEarlierStreamImposed) {
+  const auto full = push();
+  EXPECT_EQ(full.epoch(), 9u);
+  EXPECT_EQ(full.policy().metadata().revision(), 1);
+  EXPECT_TRUE(full.has_drain());
+  ASSERT_EQ(full.upstreams_size(), 1);
+  EXPECT_EQ(full.upstreams(0).breaker(), v1::BREAKER_OVERRIDE_AUTO);
+}
+
+TEST_F(JoinedNode, OnePushAtATimeThenOnlyWhatChangedSinceTheAnswer) {
+  const auto full = push();
+  desire(100);
+  desire(200);
+  EXPECT_GE(wakes_, 1);
+  EXPECT_FALSE(session_->next_push().has_value()) << "the first one is not answered";
+  ASSERT_TRUE(answer(full).ok());
+  const auto change = push();
+  EXPECT_FALSE(change.has_policy());
+  ASSERT_EQ(change.pools_size(), 1);
+  EXPECT_EQ(change.pools(0).limit(), 200);
+  EXPECT_EQ(change.upstreams_size(), 0);
+  EXPECT_GT(change.version(), full.version());
+  ASSERT_TRUE(answer(change).ok());
+  EXPECT_FALSE(session_->next_push().has_value());
+  const int before = wakes_;
+  desire(200);
+  EXPECT_EQ(wakes_, before) << "equal directives wake nobody";
+}
+
+TEST_F(JoinedNode, LeaseIsRenewedAfterAThirdOfTheTtl) {
+  ASSERT_TRUE(answer(push()).ok());
+  EXPECT_EQ(fleet_.node(kNode)->lease_until, clock_.now() + seconds(15));
+  clock_.advance(milliseconds(4999));
+  EXPECT_FALSE(session_->next_push().has_value());
+  clock_.advance(milliseconds(1));
+  const auto renewal = push();
+  EXPECT_FALSE(renewal.has_policy() || renewal.has_drain() || renewal.pools_size() + renewal.upstreams_size() > 0);
+  ASSERT_TRUE(answer(renewal).ok());
+  EXPECT_EQ(fleet_.node(kNode)->lease_until, clock_.now() + seconds(15));
+}
+
+TEST_F(JoinedNode, RefusedPolicyIsHeldBackWhileDirectivesGoOn) {
+  ASSERT_TRUE(answer(push()).ok());
+  fleet_.set_policy(make_policy(2));
+  ASSERT_TRUE(answer(push(), "too new").ok());
+  EXPECT_EQ(fleet_.node(kNode)->refusal, "POLICY_INVALID: too new");
+  EXPECT_EQ(fleet_.node(kNode)->acked_revision, 1);
+  desire(300);
+  const auto change = push();
+  EXPECT_FALSE(change.has_policy());
+  ASSERT_EQ(change.pools_size(), 1);
+  ASSERT_TRUE(answer(change).ok());
+  EXPECT_EQ(fleet_.node(kNode)->refusal, "POLICY_INVALID: too new") << "still refused";
+  clock_.advance(NodeSession::kRefusalHold);
+  const auto again = push();
+  EXPECT_EQ(again.policy().metadata().revision(), 2);
+  ASSERT_TRUE(answer(again).ok());
+  EXPECT_EQ(fleet_.node(kNode)->refusal, "");
+  EXPECT_EQ(fleet_.node(kNode)->acked_revision, 2);
+}
+
+TEST_F(JoinedNode, CorrectedPolicyIsPushedAtOnce) {
+  ASSERT_TRUE(answer(push()).ok());
+  fleet_.set_policy(make_policy(2));
+  ASSERT_TRUE(answer(push(), "no").ok());
+  EXPECT_FALSE(session_->next_push() && session_->next_push()->has_policy());
+  fleet_.set_policy(make_policy(3));
+  clock_.advance(seconds(1));
+  // What was due before may still wait for its answer.
+  auto next = session_->next_push();
+  if (next && !next->has_policy()) {
+    ASSERT_TRUE(answer(*next).ok());
+    next = session_->next_push();
+  }
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ(next->policy().metadata().revision(), 3);
+}
+
+TEST_F(JoinedNode, RefusesAnswersThatAnswerNothing) {
+  const auto full = push();
+  ASSERT_TRUE(answer(full).ok());
+  EXPECT_EQ(errors::from_absl(answer(full))->reason, errors::Reason::nonce_replayed);
+  v1::Push invented = full;
+  invented.set_nonce("invented");
+  EXPECT_EQ(errors::from_absl(answer(invented))->reason, errors::Reason::argument_invalid);
+}
+
+TEST_F(JoinedNode, UnansweredPushEndsTheStream) {
+  push();
+  clock_.advance(seconds(14));
+  EXPECT_TRUE(session_->overdue().ok());
+  clock_.advance(seconds(1));
+  EXPECT_EQ(session_->overdue().code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(JoinedNode, LostLeaseIsAnsweredWithAFullPush) {
+  ASSERT_TRUE(answer(push()).ok());
+  v1::AgentMessage counters;
+  counters.mutable_counters()->mutable_lease();
+  ASSERT_TRUE(session_->receive(counters).ok());
+  EXPECT_TRUE(push().has_policy());
+}
+
+TEST_F(JoinedNode, WithdrawnPolicyIsTakenBackThenTheStreamEnds) {
+  ASSERT_TRUE(answer(push()).ok());
+  fleet_.remove_policy("shop");
+  const auto withdrawal = push();
+  EXPECT_TRUE(withdrawal.has_policy());
+  EXPECT_FALSE(withdrawal.policy().has_spec());
+  EXPECT_TRUE(session_->overdue().ok());
+  ASSERT_TRUE(answer(withdrawal).ok());
+  EXPECT_EQ(errors::from_absl(session_->overdue())->reason, errors::Reason::service_unknown);
+}
+
+TEST_F(JoinedNode, ComesAndGoesInTheLog) {
+  session_->close("the connection was lost");
+  EXPECT_FALSE(fleet_.node(kNode)->connected);
+  auto decisions = log_->list({.kind = "node"}, 10, 0);
+  ASSERT_TRUE(decisions.ok());
+  ASSERT_EQ(decisions->size(), 2u);
+  EXPECT_EQ((*decisions)[0].action(), "leave");
+  EXPECT_EQ((*decisions)[1].action(), "join");
+}
+
+}  // namespace
+}  // namespace penstock::controller
