@@ -34,10 +34,10 @@ constexpr auto kLastWord = std::chrono::seconds(1);
 
 class Connection : private OpenConnection {
  public:
-  Connection(ServerState& server, net::Socket socket, const net::Endpoint& peer)
+  Connection(ServerState& server, net::Socket socket, const net::Endpoint& peer, ServerState::Place place)
       : server_(server),
         thread_(*server.threads[fiber::thread_index()]),
-        slot_(server),
+        place_(std::move(place)),
         socket_(std::move(socket)),
         reader_(socket_, server.options),
         peer_(peer.to_string()) {
@@ -274,7 +274,7 @@ class Connection : private OpenConnection {
 
   ServerState& server_;
   ServerThread& thread_;
-  const ServerState::Slot slot_;
+  const ServerState::Place place_;
   net::Socket socket_;
   RequestReader reader_;
   const std::string peer_;
@@ -286,9 +286,9 @@ class Connection : private OpenConnection {
 
 }  // namespace
 
-void serve_connection(ServerState& server, net::Socket socket, const net::Endpoint& peer) {
+void serve_connection(ServerState& server, net::Socket socket, const net::Endpoint& peer, ServerState::Place place) {
   try {
-    Connection(server, std::move(socket), peer).serve();
+    Connection(server, std::move(socket), peer, std::move(place)).serve();
   } catch (const Cancelled&) {
   }
 }

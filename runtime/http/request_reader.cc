@@ -123,7 +123,6 @@ RequestReader::Result RequestReader::refuse(int status, std::string why) {
 RequestReader::Result RequestReader::refuse(const error_code& ec) {
   if (ec == beast_http::error::header_limit) return refuse(431, "the header is too large");
   if (ec == beast_http::error::body_limit) return refuse(413, "the body is too large");
-  if (ec == beast_http::error::bad_version) return refuse(505, "HTTP/1.0 and 1.1 are served");
   return refuse(400, ec.message());
 }
 

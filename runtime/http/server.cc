@@ -62,39 +62,52 @@ ServerState::ServerState(Runtime& runtime, ServerOptions given) : runtime(runtim
   for (unsigned i = 0; i < runtime.threads(); ++i) threads.push_back(std::make_unique<ServerThread>());
 }
 
-ServerState::Slot::Slot(ServerState& state) : state_(state) { state_.open_.fetch_add(1); }
-
-ServerState::Slot::~Slot() {
-  if (state_.open_.fetch_sub(1) != state_.options.max_connections) return;
-  const std::lock_guard lock(state_.paused_mutex_);
-  for (fiber::Waiter* waiter : state_.paused_) waiter->notify();
+ServerState::Place::~Place() {
+  if (state_ == nullptr || state_->open_.fetch_sub(1) != state_->options.max_connections) return;
+  const std::lock_guard lock(state_->waiting_mutex_);
+  for (fiber::Waiter* waiter : state_->waiting_) waiter->notify();
 }
 
-void ServerState::wait_for_slot() {
-  while (open_.load() >= options.max_connections) {
+bool ServerState::try_take_place() {
+  int open = open_.load();
+  while (open < options.max_connections) {
+    if (open_.compare_exchange_weak(open, open + 1)) return true;
+  }
+  return false;
+}
+
+ServerState::Place ServerState::take_place() {
+  while (!try_take_place()) {
     fiber::Waiter waiter;
     {
-      const std::lock_guard lock(paused_mutex_);
-      paused_.push_back(&waiter);
+      const std::lock_guard lock(waiting_mutex_);
+      waiting_.push_back(&waiter);
     }
     // Looked at again, now that whoever closes a connection sees the waiter.
-    const fiber::Wake why = open_.load() >= options.max_connections ? waiter.wait() : fiber::Wake::notified;
+    const fiber::Wake why = open_.load() < options.max_connections ? fiber::Wake::notified : waiter.wait();
     {
-      const std::lock_guard lock(paused_mutex_);
-      std::erase(paused_, &waiter);
+      const std::lock_guard lock(waiting_mutex_);
+      std::erase(waiting_, &waiter);
     }
     fiber::throw_if_interrupted(why, "a connection to close");
   }
+  return Place(*this);
 }
 
 void ServerState::accept(net::Listener listener) {
+  struct Accepted {
+    net::Socket socket;
+    net::Endpoint peer;
+    Place place;
+  };
   try {
     while (true) {
-      wait_for_slot();
       net::Endpoint peer;
-      auto socket = std::make_shared<net::Socket>(listener.accept(peer));
-      spawn("http " + peer.to_string(),
-            [self = shared_from_this(), socket, peer] { serve_connection(*self, std::move(*socket), peer); });
+      net::Socket socket = listener.accept(peer);
+      auto accepted = std::make_shared<Accepted>(Accepted{std::move(socket), peer, take_place()});
+      spawn("http " + peer.to_string(), [self = shared_from_this(), accepted] {
+        serve_connection(*self, std::move(accepted->socket), accepted->peer, std::move(accepted->place));
+      });
     }
   } catch (const Cancelled&) {
   }
@@ -170,7 +183,9 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
   });
 }
 
-Server::~Server() = default;
+Server::~Server() {
+  for (Fiber& acceptor : state_->acceptors) acceptor.cancel();
+}
 
 void Server::route(std::string_view method, std::string_view pattern, Handler handler) {
   state_->shared->router.add(method, pattern, std::move(handler));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "penstock/http.h"
@@ -54,27 +55,28 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
   Router router;
   std::vector<std::unique_ptr<ServerThread>> threads;
 
-  // Counts an open connection while it lives; wakes acceptors that pause for the limit.
-  class Slot {
+  // One of the max_connections places, while it lives; gives way to acceptors that wait for one.
+  class Place {
    public:
-    explicit Slot(ServerState& state);
-    ~Slot();
-    Slot(const Slot&) = delete;
-    Slot& operator=(const Slot&) = delete;
+    explicit Place(ServerState& state) : state_(&state) {}
+    Place(Place&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+    ~Place();
 
    private:
-    ServerState& state_;
+    ServerState* state_;
   };
 
  private:
-  void wait_for_slot();
+  bool try_take_place();
+  // Waits until there is one. Throws Cancelled.
+  Place take_place();
 
   std::atomic<int> open_{0};
-  std::mutex paused_mutex_;
-  std::vector<fiber::Waiter*> paused_;
+  std::mutex waiting_mutex_;
+  std::vector<fiber::Waiter*> waiting_;
 };
 
 // Serves one connection until it ends; the body of its fiber.
-void serve_connection(ServerState& server, net::Socket socket, const net::Endpoint& peer);
+void serve_connection(ServerState& server, net::Socket socket, const net::Endpoint& peer, ServerState::Place place);
 
 }  // namespace penstock::http

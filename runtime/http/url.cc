@@ -2,6 +2,7 @@
 
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
+#include <charconv>
 #include <stdexcept>
 
 namespace penstock::http {
@@ -32,8 +33,9 @@ CallTarget parse_url(std::string_view url) {
   }
   result.port = result.tls ? 443 : 80;
   if (view.has_port() && !view.port().empty()) {
-    result.port = view.port_number();
-    if (result.port == 0) refuse(url, "the port is out of range");
+    const auto port = view.port();
+    const auto parsed_port = std::from_chars(port.data(), port.data() + port.size(), result.port);
+    if (parsed_port.ec != std::errc() || result.port == 0) refuse(url, "the port is out of range");
   }
   const auto authority = view.encoded_host_and_port();
   result.authority.assign(authority.data(), authority.size());

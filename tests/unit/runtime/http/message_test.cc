@@ -1,0 +1,76 @@
+#include "runtime/http/message.h"
+
+#include <gtest/gtest.h>
+
+#include "runtime/http/request_state.h"
+
+namespace penstock::http {
+namespace {
+
+TEST(Message, HeadCarriesWhatTheHandlerSaidAndFramesItself) {
+  Response response = Response::text("hi", 201);
+  response.headers.emplace_back("X-Kind", "a");
+  response.headers.emplace_back("content-length", "9999");
+  response.headers.emplace_back("Transfer-Encoding", "chunked");
+  std::string head;
+  append_head(head, response, 2, Persistence::close);
+  EXPECT_TRUE(head.starts_with("HTTP/1.1 201 Created\r\nDate: "));
+  EXPECT_TRUE(head.ends_with("\r\n\r\n"));
+  EXPECT_NE(head.find("\r\nX-Kind: a\r\n"), std::string::npos);
+  EXPECT_NE(head.find("\r\nContent-Length: 2\r\n"), std::string::npos);
+  EXPECT_NE(head.find("\r\nConnection: close\r\n"), std::string::npos);
+  EXPECT_EQ(head.find("9999"), std::string::npos);
+  EXPECT_EQ(head.find("chunked"), std::string::npos);
+}
+
+TEST(Message, AnswersWithoutBodyHaveNoLength) {
+  for (const int status : {204, 304}) {
+    Response response;
+    response.status = status;
+    std::string head;
+    append_head(head, response, 0, Persistence::keep);
+    EXPECT_EQ(head.find("Content-Length"), std::string::npos) << status;
+  }
+}
+
+TEST(Message, KnowsWhatCannotBeSent) {
+  Response response;
+  EXPECT_TRUE(header_is_sound(response));
+  response.headers = {{"X-A", "one\r\nSet-Cookie: two"}};
+  EXPECT_FALSE(header_is_sound(response));
+  response.headers = {{"X A", "one"}};
+  EXPECT_FALSE(header_is_sound(response));
+  response.headers.clear();
+  for (const int status : {0, 100, 199, 600}) {
+    response.status = status;
+    EXPECT_FALSE(header_is_sound(response)) << status;
+  }
+}
+
+TEST(Message, ComparesTokensWithoutCase) {
+  EXPECT_TRUE(same_token("Content-Type", "content-TYPE"));
+  EXPECT_FALSE(same_token("Content-Type", "Content-Typ"));
+  EXPECT_TRUE(list_has("keep-alive, Close", "close"));
+  EXPECT_FALSE(list_has("enclose", "close"));
+  const Response response = Response::json("{}");
+  EXPECT_EQ(response.header("content-type"), "application/json");
+  EXPECT_EQ(response.header("x"), "");
+}
+
+TEST(Message, PathOfEveryFormOfTarget) {
+  EXPECT_EQ(path_of("/a/b?c=d"), "/a/b");
+  EXPECT_EQ(path_of("http://host:80/a?b"), "/a");
+  EXPECT_EQ(path_of("http://host"), "/");
+  EXPECT_EQ(path_of("http://host?x=/y"), "/");
+  EXPECT_EQ(path_of("*"), "*");
+}
+
+TEST(Message, DecodesWhatIsWellFormed) {
+  EXPECT_EQ(percent_decode("a%2Fb%20c+d", false), "a/b c+d");
+  EXPECT_EQ(percent_decode("a+b%2b", true), "a b+");
+  EXPECT_EQ(percent_decode("100%", true), "100%");
+  EXPECT_EQ(percent_decode("%zz%4", true), "%zz%4");
+}
+
+}  // namespace
+}  // namespace penstock::http

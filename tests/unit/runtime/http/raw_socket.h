@@ -1,0 +1,162 @@
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace penstock::http {
+
+// A blocking socket that says exactly what a test tells it to. Reads give up after ten seconds.
+class RawSocket {
+ public:
+  explicit RawSocket(int fd) : fd_(fd) {
+    const timeval limit{10, 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    const int on = 1;
+    ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  static RawSocket connect(std::uint16_t port) {
+    RawSocket socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (::connect(socket.fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) socket.close();
+    return socket;
+  }
+  RawSocket(RawSocket&& other) noexcept : fd_(std::exchange(other.fd_, -1)), ahead_(std::move(other.ahead_)) {}
+  ~RawSocket() { close(); }
+
+  bool connected() const { return fd_ >= 0; }
+  void close() {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  }
+
+  bool send(std::string_view data) {
+    while (!data.empty()) {
+      const ssize_t sent = ::send(fd_, data.data(), data.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      data.remove_prefix(static_cast<std::size_t>(sent));
+    }
+    return true;
+  }
+
+  // One more read; false at the end of the stream, on an error or after ten seconds.
+  bool read_more() {
+    char block[16 * 1024];
+    const ssize_t got = ::recv(fd_, block, sizeof block, 0);
+    if (got <= 0) return false;
+    ahead_.append(block, static_cast<std::size_t>(got));
+    return true;
+  }
+  // Everything up to and including `end`; empty when it did not come.
+  std::string read_until(std::string_view end) {
+    std::size_t at;
+    while ((at = ahead_.find(end)) == std::string::npos) {
+      if (!read_more()) return {};
+    }
+    std::string text = ahead_.substr(0, at + end.size());
+    ahead_.erase(0, at + end.size());
+    return text;
+  }
+  std::string read_to_end() {
+    while (read_more()) {
+    }
+    return std::exchange(ahead_, {});
+  }
+  // Whether the peer closed, and sent nothing more.
+  bool closed_by_peer() { return !read_more() && ahead_.empty(); }
+
+  struct Answer {
+    int status = 0;
+    std::string head;
+    std::string body;
+  };
+  // An answer with a Content-Length, or without a body. Status 0: none came.
+  Answer read_answer(bool head_only = false) {
+    Answer answer;
+    answer.head = read_until("\r\n\r\n");
+    if (answer.head.size() < 12) return answer;
+    answer.status = std::atoi(answer.head.c_str() + 9);
+    const auto length = answer.head.find("Content-Length: ");
+    if (length == std::string::npos || head_only) return answer;
+    const auto size = static_cast<std::size_t>(std::atoi(answer.head.c_str() + length + 16));
+    while (ahead_.size() < size) {
+      if (!read_more()) return answer;
+    }
+    answer.body = ahead_.substr(0, size);
+    ahead_.erase(0, size);
+    return answer;
+  }
+  Answer ask(std::string_view request) {
+    send(request);
+    return read_answer();
+  }
+
+ private:
+  int fd_;
+  std::string ahead_;
+};
+
+// Listens on a free port of loopback and plays `script` with every connection, each on its own thread; the script gets
+// the connection's number, from 0.
+class RawServer {
+ public:
+  explicit RawServer(std::function<void(RawSocket&, int)> script) : script_(std::move(script)) {
+    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    ::bind(fd_, reinterpret_cast<sockaddr*>(&at), size);
+    ::listen(fd_, 64);
+    ::getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &size);
+    port_ = ntohs(at.sin_port);
+    acceptor_ = std::thread([this] {
+      int connection;
+      while ((connection = ::accept(fd_, nullptr, nullptr)) >= 0) {
+        const std::lock_guard lock(mutex_);
+        threads_.emplace_back([this, connection, number = accepted_++] {
+          RawSocket socket(connection);
+          script_(socket, number);
+        });
+      }
+    });
+  }
+  ~RawServer() {
+    ::shutdown(fd_, SHUT_RDWR);
+    acceptor_.join();
+    ::close(fd_);
+    for (auto& thread : threads_) thread.join();
+  }
+
+  int accepted() const { return accepted_; }
+  std::string url(std::string_view path = "/") const {
+    return "http://127.0.0.1:" + std::to_string(port_) + std::string(path);
+  }
+
+ private:
+  const std::function<void(RawSocket&, int)> script_;
+  int fd_;
+  std::uint16_t port_ = 0;
+  std::atomic<int> accepted_{0};
+  std::mutex mutex_;
+  std::vector<std::thread> threads_;
+  std::thread acceptor_;
+};
+
+}  // namespace penstock::http
