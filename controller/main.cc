@@ -1,4 +1,4 @@
-#include <spdlog/spdlog.h>
+#include <signal.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -37,6 +37,13 @@ int failed(const absl::Status& status, int code = kFailed) {
 
 // Serves until SIGTERM or SIGINT.
 int run(const Settings& settings) {
+  // The runtime takes these two; no thread that is started before it may.
+  sigset_t signals_of_the_end;
+  sigemptyset(&signals_of_the_end);
+  sigaddset(&signals_of_the_end, SIGTERM);
+  sigaddset(&signals_of_the_end, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals_of_the_end, nullptr);
+
   Clock& clock = system_clock();
   auto opened = Store::open(settings.data, clock);
   if (!opened.ok()) return failed(opened.status());

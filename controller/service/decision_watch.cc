@@ -58,7 +58,8 @@ class Watch final : public grpc::ServerWriteReactor<v1::Decision>, public std::e
     finish(grpc::Status::CANCELLED);
   }
   void OnDone() override {
-    if (key_ != 0) log_.unsubscribe(key_);
+    // Without waiting: this may run while the lock is held that the listener waits for.
+    if (key_ != 0) log_.unsubscribe_soon(key_);
     self_.reset();
   }
 

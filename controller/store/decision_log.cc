@@ -104,6 +104,10 @@ struct DecisionLog::State {
 
   std::mutex listeners_mutex;
   std::map<std::uint64_t, std::function<void(const v1::Decision&)>> listeners;
+  std::condition_variable call_ended;
+  // Key of the listener that is being called; 0: none.
+  std::uint64_t called = 0;
+  std::thread::id announcer;
   std::uint64_t next_key = 1;
 
   // Only the writer's.
@@ -195,13 +199,23 @@ struct DecisionLog::State {
   }
 
   void announce(const std::deque<v1::Decision>& batch) {
-    std::vector<std::function<void(const v1::Decision&)>> called;
-    {
-      std::lock_guard lock(listeners_mutex);
-      for (const auto& [key, listener] : listeners) called.push_back(listener);
+    std::unique_lock lock(listeners_mutex);
+    announcer = std::this_thread::get_id();
+    for (const auto& decision : batch) {
+      std::vector<std::uint64_t> keys;
+      for (const auto& [key, listener] : listeners) keys.push_back(key);
+      for (const auto key : keys) {
+        const auto found = listeners.find(key);
+        if (found == listeners.end()) continue;
+        const auto listener = found->second;
+        called = key;
+        lock.unlock();
+        listener(decision);
+        lock.lock();
+        called = 0;
+        call_ended.notify_all();
+      }
     }
-    for (const auto& decision : batch)
-      for (const auto& listener : called) listener(decision);
   }
 };
 
@@ -291,6 +305,13 @@ std::uint64_t DecisionLog::subscribe(std::function<void(const v1::Decision&)> li
 }
 
 void DecisionLog::unsubscribe(std::uint64_t key) {
+  std::unique_lock lock(state_->listeners_mutex);
+  state_->listeners.erase(key);
+  state_->call_ended.wait(lock,
+                          [&] { return state_->called != key || state_->announcer == std::this_thread::get_id(); });
+}
+
+void DecisionLog::unsubscribe_soon(std::uint64_t key) {
   std::lock_guard lock(state_->listeners_mutex);
   state_->listeners.erase(key);
 }

@@ -55,10 +55,11 @@ class DecisionLog {
   // Drops those older than the retention; returns how many.
   absl::StatusOr<std::int64_t> prune();
 
-  // Called for each decision once it is durable, from the log's thread; must not block. Returns a key for
-  // unsubscribe(), after which a call that was under way may still come to its end.
+  // Called for each decision once it is durable, from the log's thread; must not block. Returns a key.
   std::uint64_t subscribe(std::function<void(const v1::Decision&)> listener);
+  // No call begins after it. unsubscribe() also waits for one that is under way, unless that is what calls it.
   void unsubscribe(std::uint64_t key);
+  void unsubscribe_soon(std::uint64_t key);
 
  private:
   struct State;
