@@ -1,0 +1,31 @@
+#include "cli/decisions.h"
+
+#include "cli/resource.h"
+
+namespace penstock::cli {
+namespace {
+
+Colour colour(const std::string& action) {
+  if (action == "trip" || action == "leave" || action == "refuse") return Colour::red;
+  if (action == "half_open" || action == "override" || action == "hold") return Colour::yellow;
+  if (action == "close" || action == "join" || action == "apply") return Colour::green;
+  return Colour::bold;
+}
+
+std::string padded(std::string text, std::size_t width) {
+  if (text.size() < width) text.append(width - text.size(), ' ');
+  return text;
+}
+
+}  // namespace
+
+std::string line(const v1::Decision& decision, const Console& console) {
+  std::string where = decision.service();
+  if (!decision.node().empty()) where += "@" + decision.node();
+  return console.paint(Colour::grey, format_time(decision.time())) + "  " +
+         console.paint(colour(decision.action()), padded(decision.action(), 9)) + "  " +
+         padded(decision.kind() + "/" + decision.name(), 20) + "  " + padded(where, 12) + "  " + decision.message() +
+         (decision.shadow() ? " (shadow: not carried out)" : "");
+}
+
+}  // namespace penstock::cli
