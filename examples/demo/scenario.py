@@ -68,8 +68,6 @@ class Kill:
             self._say(self._target, "started again", "good")
             if self._target == "controller":
                 threading.Thread(target=self._await_nodes, args=(now,), daemon=True).start()
-                return True
-        return False
 
     def _await_nodes(self, since):
         while self.resync_s is None and time.monotonic() < since + 60:
@@ -88,11 +86,6 @@ def _print_events(program, say):
         say("controller", line.rstrip())
 
 
-def _follow(stage, say):
-    program = stage.follow_events()
-    threading.Thread(target=_print_events, args=(program, say), daemon=True).start()
-
-
 def run(stage, console, plan, rate, seed, kill_target=None):
     """Sends the users through the phases; (report.Run, Kill or None)."""
     watched = {
@@ -102,7 +95,7 @@ def run(stage, console, plan, rate, seed, kill_target=None):
     watch = Watch(watched, console.say)
     kill = Kill(stage, kill_target, console.say) if kill_target else None
     if stage.mode == "penstock":
-        _follow(stage, console.say)
+        threading.Thread(target=_print_events, args=(stage.follow_events(), console.say), daemon=True).start()
     records_path = os.path.join(stage.directory, "users.jsonl")
     args = [stage.binaries.users, "--shop", stage.front, "--rate", rate, "--seed", seed, "--records", records_path]
     for phase in plan:
@@ -136,8 +129,8 @@ def run(stage, console, plan, rate, seed, kill_target=None):
                 f"{event['arrived']}/s come, {event['answered']}/s answered, {event['errors']}/s errors, "
                 f"{event['left']}/s leave without, {event['present']} wait",
             )
-        if kill and kill.tick():
-            _follow(stage, console.say)
+        if kill:
+            kill.tick()
     if users.process.wait() != 0:
         raise RuntimeError(f"the users failed:\n{users.log_tail()}")
     shed[current.name] = watch.shed() - shed_before

@@ -116,7 +116,8 @@ class Stage:
                 "--grpc", self.grpc,
                 "--http", self.console,
                 "--prometheus", f"http://{self.prometheus}",
-                "--store", os.path.join(self.directory, "controller.db"),
+                "--scrape-interval", "1s",
+                "--data", os.path.join(self.directory, "controller"),
             ],
         )
         self.controller_program.wait_until(lambda: web.answers(self.console, "/healthz"), "answering")
@@ -181,7 +182,7 @@ class Stage:
         return done.stdout
 
     def follow_events(self):
-        """A penstockctl that prints decisions as they are made."""
+        """A penstockctl that prints decisions as they are made, across restarts of the controller."""
         return self.programs.start(
             "events",
             [self.binaries.ctl, "--controller", self.grpc, "events", "-f"],
