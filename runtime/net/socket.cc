@@ -47,6 +47,9 @@ class Socket::Watch final : public fiber::Watch {
   Wait* writer = nullptr;
   std::function<void()> hangup;
   bool peer_left = false;
+  // False: all that had come was read, and the reactor has told of nothing since. Asking the kernel again would be a
+  // call in vain, on every request of a kept connection.
+  bool readable = true;
 
  private:
   void on_events(std::uint32_t events) noexcept override;
@@ -80,6 +83,7 @@ void Socket::Watch::on_events(std::uint32_t events) noexcept {
   const bool left = (events & kHangup) != 0;
   const bool reading = reader != nullptr;
   if (left) peer_left = true;
+  if ((events & (EPOLLIN | kHangup)) != 0) readable = true;
   if (reader != nullptr && (events & (EPOLLIN | kHangup)) != 0) reader->waiter.notify();
   if (writer != nullptr && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writer->waiter.notify();
   if (left && !reading && hangup) std::exchange(hangup, nullptr)();
@@ -197,22 +201,28 @@ std::size_t Socket::readv(const iovec* parts, int count, error_code& ec) {
   }
   if (count == 0) return 0;
   fiber::Scheduler::current()->breathe();
+  std::size_t room = 0;
+  for (int i = 0; i < count; ++i) room += parts[i].iov_len;
   Instant until = Instant::max();
   for (;;) {
-    const ssize_t n =
-        count == 1 ? ::recv(watch_->fd(), parts->iov_base, parts->iov_len, 0) : ::readv(watch_->fd(), parts, count);
-    if (n > 0) {
-      watch_->check_hangup();
-      return static_cast<std::size_t>(n);
-    }
-    if (n == 0) {
-      ec = boost::asio::error::eof;
-      return 0;
-    }
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) {
-      ec = last_error();
-      return 0;
+    if (watch_->readable) {
+      const ssize_t n =
+          count == 1 ? ::recv(watch_->fd(), parts->iov_base, parts->iov_len, 0) : ::readv(watch_->fd(), parts, count);
+      if (n > 0) {
+        // A short read has emptied a stream (epoll(7)); its end is still to be read.
+        if (static_cast<std::size_t>(n) < room && !watch_->peer_left) watch_->readable = false;
+        watch_->check_hangup();
+        return static_cast<std::size_t>(n);
+      }
+      if (n == 0) {
+        ec = boost::asio::error::eof;
+        return 0;
+      }
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) {
+        ec = last_error();
+        return 0;
+      }
     }
     if (io_timeout_ != Duration::zero() && until == Instant::max()) {
       until = std::chrono::steady_clock::now() + io_timeout_;
@@ -234,7 +244,8 @@ std::size_t Socket::writev(const iovec* parts, int count, error_code& ec) {
   message.msg_iovlen = static_cast<std::size_t>(count);
   Instant until = Instant::max();
   for (;;) {
-    const ssize_t n = ::sendmsg(watch_->fd(), &message, MSG_NOSIGNAL);
+    const ssize_t n = count == 1 ? ::send(watch_->fd(), parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
+                                 : ::sendmsg(watch_->fd(), &message, MSG_NOSIGNAL);
     if (n >= 0) return static_cast<std::size_t>(n);
     if (errno == EINTR) continue;
     if (errno != EAGAIN) {
