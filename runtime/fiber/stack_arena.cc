@@ -20,7 +20,7 @@ namespace {
 // Small enough that a strict overcommit limit is met late, large enough that mappings stay few.
 constexpr std::size_t kStacksPerPiece = 1024;
 // Stacks that a thread keeps with their memory.
-constexpr std::size_t kHotStacks = 256;
+constexpr std::size_t kHotStacks = 1024;
 
 std::size_t page_bytes() {
   static const std::size_t bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
