@@ -1,5 +1,6 @@
 #include "cli/completion.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <vector>
@@ -41,6 +42,11 @@ void collect(const CLI::App& app, const std::string& path, std::vector<Command>&
     for (const std::string& name : option->get_lnames()) command.options.push_back("--" + name);
     for (const std::string& name : option->get_snames()) command.options.push_back("-" + name);
   }
+  // Every command takes the program's options too.
+  if (!path.empty())
+    for (const std::string& option : out.front().options)
+      if (std::ranges::find(command.options, option) == command.options.end() && option != "--version")
+        command.options.push_back(option);
   const auto subcommands = app.get_subcommands([](const CLI::App*) { return true; });
   for (const CLI::App* subcommand : subcommands) command.subcommands.push_back(subcommand->get_name());
   out.push_back(command);

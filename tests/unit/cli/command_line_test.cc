@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "tests/unit/cli/invocation.h"
 
 namespace penstock::cli {
@@ -11,10 +13,12 @@ using testing::IsEmpty;
 using testing::StartsWith;
 
 TEST(CommandLine, HelpIsDataAndSucceeds) {
-  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{{"--help"}, {"apply", "-h"}}) {
+  const std::pair<std::vector<std::string>, std::string> cases[] = {{{"--help"}, "--controller"},
+                                                                    {{"apply", "-h"}, "--expect-revision"}};
+  for (const auto& [arguments, shown] : cases) {
     const Invocation help = invoke(arguments);
     EXPECT_EQ(help.exit_code, kOk);
-    EXPECT_THAT(help.out, HasSubstr("--controller"));
+    EXPECT_THAT(help.out, HasSubstr(shown));
     EXPECT_THAT(help.err, IsEmpty());
   }
   EXPECT_THAT(invoke({"--version"}).out, StartsWith("penstockctl "));
@@ -114,6 +118,7 @@ TEST(Completion, CompletesInBash) {
   EXPECT_EQ(complete("penstockctl breaker ''", 2), "open close auto\n");
   EXPECT_EQ(complete("penstockctl get pol", 2), "policies\n");
   EXPECT_EQ(complete("penstockctl apply --exp", 2), "--expect-revision\n");
+  EXPECT_EQ(complete("penstockctl breaker open --cont", 3), "--controller\n");
   std::remove(path.c_str());
 }
 
