@@ -29,7 +29,8 @@ std::map<std::string, std::string> make_queries(std::chrono::milliseconds window
       {"pool_latency", absl::StrCat(by_pool(rate("penstock_pool_request_seconds_sum")), " / ",
                                     by_pool(rate("penstock_pool_request_seconds_count")))},
       {"pool_in_flight", by_pool(alive("penstock_pool_in_flight"))},
-      {"node_age", absl::StrCat("time() - max by (service, node) (timestamp(", alive("penstock_pool_limit"), "))")},
+      // timestamp() tells the time of a sample only directly on a selector; of anything else, the time of the query.
+      {"node_age", absl::StrCat("time() - max by (service, node) (", alive("timestamp(penstock_pool_limit)"), ")")},
       {"node_memory", by_node(alive("process_resident_memory_bytes"))},
       {"node_cpu", by_node(rate("process_cpu_seconds_total"))},
   };
@@ -89,8 +90,7 @@ Signals SignalReader::read() {
     });
   };
   const auto read_nodes = [&](const char* name, std::optional<double> NodeSignal::*field) {
-    each_node(results[name],
-              [&](const NodeId& id, const Sample& sample) { signals.nodes[id].*field = sample.value; });
+    each_node(results[name], [&](const NodeId& id, const Sample& sample) { signals.nodes[id].*field = sample.value; });
   };
   read_pools("pool_rate", &PoolSignal::rate);
   read_pools("pool_latency", &PoolSignal::latency);
