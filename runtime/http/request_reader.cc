@@ -65,8 +65,8 @@ std::optional<RequestReader::Result> RequestReader::read_header() {
 
 std::optional<RequestReader::Result> RequestReader::check_header() {
   const Message& message = parser_->get();
-  const bool http11 = message.version() >= 11;
-  if (message.version() != 11 && message.version() != 10) return refuse(505, "HTTP/1.0 and 1.1 are served");
+  // Beast's parser has refused all but 1.0 and 1.1.
+  const bool http11 = message.version() == 11;
   if (message.count(beast_http::field::host) > 1) return refuse(400, "more than one Host");
   if (http11 && message.count(beast_http::field::host) == 0) return refuse(400, "no Host");
 

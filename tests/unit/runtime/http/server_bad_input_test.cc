@@ -28,7 +28,7 @@ std::vector<BadInput> bad_inputs() {
       {"NoVersion", "GET /\r\n\r\n", 400},
       {"SpaceInTarget", "GET /a b HTTP/1.1\r\nHost: t\r\n\r\n", 400},
       {"Version2", "GET / HTTP/2.0\r\nHost: t\r\n\r\n", 400},
-      {"Version15", "GET / HTTP/1.5\r\nHost: t\r\n\r\n", 505},
+      {"Version15", "GET / HTTP/1.5\r\nHost: t\r\n\r\n", 400},
       {"NoHost", "GET / HTTP/1.1\r\n\r\n", 400},
       {"TwoHosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
       {"HeaderWithoutColon", "GET / HTTP/1.1\r\nHost: t\r\nbroken\r\n\r\n", 400},
