@@ -6,10 +6,11 @@ controller=$1 ctl=$2
 work=$(mktemp -d "$3/cli.XXXXXX")
 unset PENSTOCK_CONTROLLER PENSTOCK_TLS_CA PENSTOCK_TLS_CERT PENSTOCK_TLS_KEY
 failures=0
-controller_pid= follower_pid=
+controller_pid= follower_pid= watcher_pid=
 
 cleanup() {
   [[ -n $follower_pid ]] && kill "$follower_pid" 2>/dev/null
+  [[ -n $watcher_pid ]] && kill "$watcher_pid" 2>/dev/null
   [[ -n $controller_pid ]] && kill "$controller_pid" 2>/dev/null
   wait 2>/dev/null
   rm -rf "$work"
@@ -45,11 +46,13 @@ until_true() {
   done
 }
 
-# start_controller GRPC_ADDRESS
+# start_controller GRPC_ADDRESS OPTIONS...
 start_controller() {
+  local grpc=$1
+  shift
   rm -f "$work/addresses.json"
-  "$controller" --grpc "$1" --http 127.0.0.1:0 --prometheus http://127.0.0.1:1 --data "$work/data" \
-    --addresses "$work/addresses.json" >"$work/controller.out" 2>"$work/controller.log" &
+  "$controller" --grpc "$grpc" --http 127.0.0.1:0 --prometheus http://127.0.0.1:1 --data "$work/data" \
+    --addresses "$work/addresses.json" "$@" >"$work/controller.out" 2>"$work/controller.log" &
   controller_pid=$!
   if ! until_true 30 test -s "$work/addresses.json"; then
     echo "the controller does not start"; cat "$work/controller.log"; exit 1
@@ -90,7 +93,7 @@ err_is 'error: there is no policy "shop"'
 # What is invalid never arrives.
 ctl 3 validate -f "$work/bad.yaml"
 out_is ""
-err_is "error: $work/bad.yaml:8:60: upstreams[0].timeot: unknown field (did you mean timeout?)"
+err_is "error: $work/bad.yaml:8:59: upstreams[0].timeot: unknown field (did you mean timeout?)"
 ctl 3 apply -f "$work/bad.yaml"
 err_has "did you mean timeout?"
 ctl 0 get policies -o name
@@ -175,7 +178,11 @@ out_is ""
 "$ctl" --controller "$address" events -f --since 10m >"$work/followed" 2>"$work/followed.err" &
 follower_pid=$!
 until_true 10 grep -q "revision 3" "$work/followed" || fail "events -f does not show what was"
+"$ctl" --controller "$address" get policies -w >"$work/watched" 2>&1 &
+watcher_pid=$!
+until_true 10 grep -q "^shop " "$work/watched" || fail "get -w shows nothing"
 ctl 0 apply -f "$work/shop2.yaml"
+until_true 10 grep -qE "^shop +shop +4 " "$work/watched" || fail "get -w does not show the change"
 until_true 10 grep -q "revision 4" "$work/followed" || fail "events -f does not show what is decided"
 ctl 1 why pool/nonexistent
 err_has "error: "
@@ -210,9 +217,40 @@ ctl 0 apply -f "$work/shop.yaml"
 until_true 15 grep -q "revision 5" "$work/followed" || fail "events -f does not go on after a restart"
 grep -q "trying again" "$work/followed.err" || fail "events -f does not say that it lost the controller"
 
-# Nothing is coloured where there is no terminal.
+# Colour is for terminals, and not with NO_COLOR.
 ctl 0 status
 out_lacks $'\033'
+if command -v script >/dev/null; then
+  TERM=xterm script -qec "$ctl --controller $address get policies" /dev/null >"$work/out" </dev/null
+  out_has $'\033'
+  NO_COLOR=1 TERM=xterm script -qec "$ctl --controller $address get policies" /dev/null >"$work/out" </dev/null
+  out_lacks $'\033'
+fi
+
+# Mutual TLS: the certificate's role decides.
+kill "$controller_pid" && wait "$controller_pid" 2>/dev/null
+certificate() {  # NAME: NAME.pem and NAME.key, signed by the CA
+  openssl req -newkey rsa:2048 -nodes -keyout "$work/$1.key" -out "$work/$1.csr" -subj "/CN=$1" 2>/dev/null &&
+    openssl x509 -req -in "$work/$1.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -days 1 \
+      -extfile <(echo "subjectAltName=IP:127.0.0.1,URI:spiffe://test/$1") -out "$work/$1.pem" 2>/dev/null
+}
+openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/ca.key" -out "$work/ca.pem" -subj /CN=ca -days 1 2>/dev/null
+for name in server viewer operator stranger; do certificate $name || fail "no certificate for $name"; done
+as() { echo "--tls-ca $work/ca.pem --tls-cert $work/$1.pem --tls-key $work/$1.key"; }
+start_controller 127.0.0.1:0 --tls-cert "$work/server.pem" --tls-key "$work/server.key" --tls-ca "$work/ca.pem" \
+  --role spiffe://test/viewer=viewer --role spiffe://test/operator=operator
+ctl 0 get policies -o name $(as viewer)
+out_is "policy/shop"
+ctl 1 apply -f "$work/shop2.yaml" $(as viewer)
+err_has "error: "
+out_is ""
+ctl 0 apply -f "$work/shop2.yaml" $(as operator)
+out_is "policy/shop revision 6 applied"
+ctl 0 history policy/shop $(as viewer)
+out_has "spiffe://test/operator"
+ctl 1 get policies $(as stranger)
+ctl 4 get policies --timeout 2s --tls-ca "$work/ca.pem"
+ctl 4 get policies --timeout 2s
 
 ((failures == 0)) && echo "all passed"
 exit $((failures > 0))
