@@ -260,7 +260,7 @@ void Agent::State::serve(agent::Stream& stream) {
   std::lock_guard lock(mutex);
   status.connected = false;
   status.disconnect = ending;
-  if (connected) spdlog::warn("lost the controller at {}: {}", options.controller, ending);
+  if (connected && !ending.empty()) spdlog::warn("lost the controller at {}: {}", options.controller, ending);
 }
 
 void Agent::State::connect_once() {

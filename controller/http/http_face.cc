@@ -32,8 +32,9 @@ Response guarded(Response response) {
 }
 
 Response error(int status, std::string_view message) {
-  return Response::json(json::serialize(json::object{{"status", "error"}, {"error", {message.data(), message.size()}}}),
-                        status);
+  return Response::json(
+      json::serialize(json::object{{"status", "error"}, {"error", json::string(message.data(), message.size())}}),
+      status);
 }
 
 Response serve_asset(std::string_view path) {
@@ -56,7 +57,7 @@ std::string list_dashboards(std::chrono::milliseconds scrape_interval) {
     if (!asset.path.starts_with(kDashboards)) continue;
     const json::value dashboard = json::parse({asset.content.data(), asset.content.size()});
     const std::string_view name = stem(asset.path);
-    list.push_back(json::object{{"name", {name.data(), name.size()}}, {"title", dashboard.at("title")}});
+    list.push_back(json::object{{"name", json::string(name.data(), name.size())}, {"title", dashboard.at("title")}});
   }
   const double seconds = std::chrono::duration<double>(scrape_interval).count();
   return json::serialize(json::object{{"dashboards", std::move(list)}, {"scrapeIntervalSeconds", seconds}});

@@ -100,7 +100,9 @@ TEST_F(Served, StatusAndDecisionsAreJson) {
 }
 
 TEST_F(Served, OnlyTwoEndpointsOfPrometheusCanBeReachedAndOnlyToRead) {
-  EXPECT_EQ(get("/api/prometheus/query?query=up").status, 502);
+  const http::Response refused = get("/api/prometheus/query?query=up");
+  EXPECT_EQ(refused.status, 502);
+  EXPECT_THAT(boost::json::parse(refused.body).at("error").as_string().c_str(), HasSubstr("127.0.0.1:1"));
   EXPECT_EQ(get("/api/prometheus/query").status, 400);
   EXPECT_EQ(get("/api/prometheus/query?query=up", "POST").status, 405);
   EXPECT_EQ(get("/api/prometheus/admin/tsdb/delete_series?match=up").status, 404);
