@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -81,9 +82,39 @@ class Kill:
             time.sleep(0.1)
 
 
-def _print_events(program, say):
-    for line in program.process.stdout:
-        say("controller", line.rstrip())
+_KINDS = {"trip": "bad", "close": "good", "half_open": "warn", "resize": None}
+
+
+class Events:
+    """Says what the controller decides, with its reason; of a limit that moves in many steps, the larger ones."""
+
+    STEP = 1.5
+
+    def __init__(self, say):
+        self._say = say
+        self._limits = {}
+
+    def follow(self, lines):
+        for line in lines:
+            self.show(json.loads(line))
+
+    def show(self, decision):
+        where = f"{decision.get('node') or 'fleet':8} {decision['kind']}/{decision['name']:8}"
+        if decision["action"] == "resize" and not self._is_step(decision):
+            return
+        self._say(decision["action"], f"{where} {decision['message']}", _KINDS.get(decision["action"]))
+
+    def _is_step(self, decision):
+        moved = re.match(r"limit (\d+) -> (\d+)", decision["message"])
+        if not moved:
+            return True
+        before, after = (int(number) for number in moved.groups())
+        key = (decision.get("node"), decision["name"])
+        shown = self._limits.setdefault(key, before)
+        if max(after, shown) < self.STEP * min(after, shown):
+            return False
+        self._limits[key] = after
+        return True
 
 
 def run(stage, console, plan, rate, seed, kill_target=None):
@@ -92,10 +123,11 @@ def run(stage, console, plan, rate, seed, kill_target=None):
         name: (stage.nodes[name] if stage.mode == "penstock" else None, program.pid)
         for name, program in stage.node_programs.items()
     }
-    watch = Watch(watched, console.say)
+    watch = Watch(watched)
     kill = Kill(stage, kill_target, console.say) if kill_target else None
     if stage.mode == "penstock":
-        threading.Thread(target=_print_events, args=(stage.follow_events(), console.say), daemon=True).start()
+        lines = stage.follow_events().process.stdout
+        threading.Thread(target=Events(console.say).follow, args=(lines,), daemon=True).start()
     records_path = os.path.join(stage.directory, "users.jsonl")
     args = [stage.binaries.users, "--shop", stage.front, "--rate", rate, "--seed", seed, "--records", records_path]
     for phase in plan:
@@ -113,12 +145,12 @@ def run(stage, console, plan, rate, seed, kill_target=None):
                 shed[current.name], shed_before = watch.shed() - shed_before, watch.shed()
             read_at = time.monotonic()
             previous, current = current, next(phase for phase in plan if phase.name == event["phase"])
-            if previous and previous.a != current.a:
-                stage.behave("A", **current.a)
             if current.a.get("blackhole"):
                 watch.mark()
                 recovered_at = None
-            elif previous and previous.a.get("blackhole"):
+            if previous and previous.a != current.a:
+                stage.behave("A", **current.a)
+            if previous and previous.a.get("blackhole"):
                 recovered_at = event["at"] + time.monotonic() - read_at
             console.say(stage.mode, f"--- {current.name}: {current.said} ---", "phase")
             if kill:

@@ -185,7 +185,7 @@ class Stage:
         """A penstockctl that prints decisions as they are made, across restarts of the controller."""
         return self.programs.start(
             "events",
-            [self.binaries.ctl, "--controller", self.grpc, "events", "-f"],
+            [self.binaries.ctl, "--controller", self.grpc, "events", "-f", "-o", "json"],
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,

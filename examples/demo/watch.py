@@ -1,5 +1,6 @@
 """Watches the nodes from outside: their /metrics, several times a second, and the memory of their processes."""
 
+import http.client
 import re
 import threading
 import time
@@ -11,7 +12,6 @@ _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _WANTED = (
     "penstock_breaker_state{",
-    "penstock_breaker_transitions_total{",
     "penstock_requests_rejected_total{",
     "penstock_fibers ",
     "process_resident_memory_bytes ",
@@ -45,14 +45,11 @@ def resident_mib(pid):
 class Watch(threading.Thread):
     """nodes: {name: (address or None, pid)}; without an address only the memory is watched."""
 
-    def __init__(self, nodes, say):
+    def __init__(self, nodes):
         super().__init__(daemon=True)
         self._nodes = nodes
-        self._say = say
         self._end = threading.Event()
         self._lock = threading.Lock()
-        self._states = {}
-        self._reasons = {}
         self._shed = {name: 0.0 for name in nodes}
         self._mark = None
         self._opened = {}
@@ -96,36 +93,17 @@ class Watch(threading.Thread):
     def _poll(self, name, address):
         try:
             samples = parse_metrics(web.get(address, "/metrics", timeout=2))
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return 0.0
         now = time.monotonic()
         fibers = shed = 0.0
-        reasons = {}
         with self._lock:
             for metric, labels, value in samples:
                 if metric == "penstock_fibers":
                     fibers = value
                 elif metric == "penstock_requests_rejected_total":
                     shed += value if labels["reason"] in _SHED_REASONS else 0
-                elif metric == "penstock_breaker_transitions_total":
-                    reasons[(labels["upstream"], labels["to"], labels["reason"])] = value
-                elif metric == "penstock_breaker_state" and value == 1:
-                    self._on_state(name, labels["upstream"], labels["state"], now)
+                elif labels == {"upstream": "A", "state": "open"} and value == 1 and self._mark is not None:
+                    self._opened.setdefault(name, now)
             self._shed[name] = shed
-        self._on_reasons(name, reasons)
         return fibers
-
-    def _on_state(self, name, upstream, state, now):
-        self._states[(name, upstream)] = state
-        if upstream == "A" and state == "open" and self._mark is not None:
-            self._opened.setdefault(name, now)
-
-    def _on_reasons(self, name, reasons):
-        before = self._reasons.get(name)
-        self._reasons[name] = reasons
-        if before is None:
-            return
-        for (upstream, to, reason), count in reasons.items():
-            if count > before.get((upstream, to, reason), 0):
-                kind = {"open": "bad", "closed": "good"}.get(to, "warn")
-                self._say(name, f"breaker of {upstream}: {to.replace('_', ' ')} ({reason})", kind)

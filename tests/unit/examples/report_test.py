@@ -3,6 +3,7 @@
 import unittest
 
 import report
+import scenario
 import watch
 
 
@@ -63,6 +64,24 @@ class Metrics(unittest.TestCase):
             watch.parse_metrics(text),
             [("penstock_fibers", {}, 12.0), ("penstock_breaker_state", {"state": "open", "upstream": "A"}, 1.0)],
         )
+
+
+class Events(unittest.TestCase):
+    def test_small_moves_of_a_limit_are_not_said(self):
+        said = []
+        events = scenario.Events(lambda who, message, kind: said.append(message.split(" ", 1)[0] + " " + message[-12:]))
+
+        def resize(node, before, after):
+            message = f"limit {before} -> {after}"
+            events.show({"action": "resize", "kind": "pool", "name": "default", "node": node, "message": message})
+
+        resize("shop-1", 1000, 1100)
+        resize("shop-1", 1100, 1500)
+        resize("shop-2", 1000, 1100)
+        resize("shop-1", 1500, 1100)
+        resize("shop-1", 1100, 1000)
+        events.show({"action": "trip", "kind": "upstream", "name": "A", "message": "no success"})
+        self.assertEqual(said, ["shop-1 1100 -> 1500", "shop-1 1100 -> 1000", "fleet   no success"])
 
 
 if __name__ == "__main__":
