@@ -378,7 +378,7 @@ void Fleet::record_ack(const NodeId& id, std::uint64_t session, std::uint64_t ve
   std::lock_guard lock(state_->mutex);
   Node* node = state_->find(id, session);
   if (node == nullptr) return;
-  if (version > node->state.acked_version) node->state.refusal.clear();
+  node->state.refusal.clear();
   node->state.acked_version = version;
   node->state.acked_revision = revision;
   node->state.lease_until = lease_until;

@@ -66,7 +66,7 @@ struct NodeState {
   // What it acknowledged last.
   std::uint64_t acked_version = 0;
   std::int64_t acked_revision = 0;
-  // What it refused last, with the reason; empty once a later push was acknowledged.
+  // What it refuses, with the reason; empty once it takes it or it is no longer wanted.
   std::string refusal;
   CountersAt latest;
   // About five seconds (kRateWindow) older than `latest`, from the same process: the difference gives rates.
@@ -142,6 +142,7 @@ class Fleet {
   // False when the session had been replaced. No wake is called after it returns, except one that is already under way.
   bool disconnect(const NodeId& id, std::uint64_t session);
   void record_counters(const NodeId& id, std::uint64_t session, v1::Counters counters);
+  // Clears the refusal.
   void record_ack(const NodeId& id, std::uint64_t session, std::uint64_t version, std::int64_t revision,
                   decision::Instant lease_until);
   void record_refusal(const NodeId& id, std::uint64_t session, const std::string& reason);

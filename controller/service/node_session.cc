@@ -127,7 +127,9 @@ absl::Status NodeSession::acknowledge(const v1::Ack& ack) {
     return absl::OkStatus();
   }
 
-  if (!push.renewal && refused_ && (refused_->etag.empty() || refused_->etag == etag(push.content.policy)))
+  if (!push.renewal && refused_ &&
+      (refused_->etag.empty() || refused_->etag == etag(push.content.policy) ||
+       refused_->etag != etag(context_.fleet.effective(*id_).policy)))
     refused_.reset();
   acked_ = push.content;
   withdrawn_ = push.content.policy == nullptr;

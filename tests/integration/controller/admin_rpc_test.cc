@@ -153,7 +153,7 @@ TEST_F(RunningController, ValidateOnlyEtagAndRequestId) {
   ASSERT_TRUE(apply(request, &repeated).ok());
   EXPECT_TRUE(repeated.changed()) << "a repeat answers the stored result";
   EXPECT_EQ(repeated.policy().metadata().etag(), response.policy().metadata().etag());
-  request.mutable_policy()->mutable_spec()->mutable_pools(0)->set_max(5);
+  request.mutable_policy()->mutable_spec()->mutable_pools(0)->set_max(5000);
   EXPECT_EQ(reason(apply(request)), Reason::request_id_reused);
 
   request.set_request_id("");
