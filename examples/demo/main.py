@@ -28,17 +28,21 @@ def parse_args():
     parser.add_argument("--kill", choices=("controller", "prometheus"), help="SIGKILL it in the middle of slow5s")
     parser.add_argument("--rate", type=float, default=300, help="users per second (default 300)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same users (default 1)")
+    parser.add_argument(
+        "--addresses", metavar="FILE", default=staging.ADDRESSES_FILE,
+        help="where everything is, while it runs (default build/demo/addresses.json)",
+    )
     parser.add_argument("--app-build", metavar="DIR", help="take the programs from DIR and build nothing")
     return parser.parse_args()
 
 
-def show_addresses(console, stage):
+def show_addresses(console, stage, args):
     console.print(f"  shop         http://{stage.front}/checkout  (nginx; nodes {', '.join(stage.nodes.values())})")
     if stage.mode == "penstock":
         console.print(f"  console      http://{stage.console}/  (dashboards)")
         console.print(f"  prometheus   http://{stage.prometheus}/")
         console.print(f"  penstockctl  {stage.binaries.ctl} --controller {stage.grpc} status")
-    console.print(f"  all of them  {os.path.relpath(staging.ADDRESSES_FILE)}")
+    console.print(f"  all of them  {os.path.relpath(args.addresses)}")
 
 
 @contextlib.contextmanager
@@ -50,17 +54,18 @@ def set_stage(mode, args, binaries):
             stage = staging.Stage(mode, binaries, programs, Ports(), args.seed)
             if mode == "penstock":
                 stage.ctl("apply", "-f", staging.POLICY, "--wait")
-            stage.write_addresses()
-            yield stage
+            try:
+                stage.write_addresses(os.path.abspath(args.addresses))
+                yield stage
+            finally:
+                stage.remove_addresses(os.path.abspath(args.addresses))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(staging.ADDRESSES_FILE)
 
 
 def keep_users_coming(stage, args, console):
     console.say("demo", "left running; Ctrl-C ends it", "phase")
-    show_addresses(console, stage)
+    show_addresses(console, stage, args)
     while True:
         users = [stage.binaries.users, "--shop", stage.front, "--rate", args.rate, "--phase", "keep=600"]
         stage.programs.start("users", [*users, "--records", os.devnull]).process.wait()
@@ -78,7 +83,7 @@ def run_all(args, console):
         console.say("demo", f"starting {mode}: two nodes behind nginx, three third parties, {args.rate:g} users/s")
         with set_stage(mode, args, binaries) as stage:
             if not args.headless:
-                show_addresses(console, stage)
+                show_addresses(console, stage, args)
             kill_target = args.kill if mode == "penstock" else None
             run, kill = scenario.run(stage, console, plan, args.rate, args.seed, kill_target)
             summary = report.summarise(run)
@@ -98,7 +103,9 @@ def run_all(args, console):
 
 def main():
     args = parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     console = Console(plain=args.headless)
     try:
         run_all(args, console)

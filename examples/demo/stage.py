@@ -1,5 +1,6 @@
 """The programs of one run, wired to each other."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -94,7 +95,8 @@ class Stage:
         if mode == "penstock":
             self.grpc, self.console, self.prometheus = (f"127.0.0.1:{ports.pick()}" for _ in range(3))
         self.node_programs = {}
-        self.controller_program = self.prometheus_program = self._events = None
+        self._addresses = None
+        self.controller_program = self.prometheus_program = None
         self._start(seed)
 
     def _start(self, seed):
@@ -197,15 +199,23 @@ class Stage:
     def calls(self):
         return {name: web.get(address, "/calls", timeout=30) for name, address in self.third_parties.items()}
 
-    def write_addresses(self):
-        os.makedirs(os.path.dirname(ADDRESSES_FILE), exist_ok=True)
+    def write_addresses(self, path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         addresses = {"shop": list(self.nodes.values()), "front": self.front, "third_parties": self.third_parties}
         if self.mode == "penstock":
             addresses.update(
                 controller=self.grpc, console=f"http://{self.console}", prometheus=f"http://{self.prometheus}"
             )
-        temporary = ADDRESSES_FILE + ".new"
+        self._addresses = json.dumps(addresses, indent=2) + "\n"
+        temporary = path + ".new"
         with open(temporary, "w") as file:
-            json.dump(addresses, file, indent=2)
-            file.write("\n")
-        os.replace(temporary, ADDRESSES_FILE)
+            file.write(self._addresses)
+        os.replace(temporary, path)
+
+    def remove_addresses(self, path):
+        """Unless another demo has written its own there."""
+        with contextlib.suppress(FileNotFoundError):
+            with open(path) as file:
+                ours = file.read() == self._addresses
+            if ours:
+                os.remove(path)
