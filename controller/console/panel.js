@@ -103,7 +103,7 @@ export class Panel {
           height: Math.max(this.body.clientHeight, 150),
           cursor: { drag: { x: false, y: false } },
           scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) > 0 ? high * 1.05 : 1] } },
-          axes: [axis, { ...axis, size: 64, values: (_, splits) => splits.map((value) => format(value, this.unit)) }],
+          axes: [axis, { ...axis, size: 78, values: (_, splits) => splits.map((value) => format(value, this.unit)) }],
           series: [
             {},
             ...order.map((index) => ({

@@ -2,6 +2,9 @@
 import { DashboardBuilder, DashboardCursorSync } from '@grafana/grafana-foundation-sdk/dashboard';
 import { graph, number } from './panels.mjs';
 
+// Of nodes, as /sd labels them; the controller exports some of the same metrics of itself.
+const node = 'node!=""';
+
 export const overview = new DashboardBuilder('Penstock: fleet')
   .uid('penstock-fleet')
   .description('All nodes of all services: load, refusals, where requests spend their time, and the breakers.')
@@ -10,19 +13,19 @@ export const overview = new DashboardBuilder('Penstock: fleet')
   .tooltip(DashboardCursorSync.Crosshair)
   .refresh('5s')
   .time({ from: 'now-15m', to: 'now' })
-  .withPanel(number('Nodes', 'Nodes that Prometheus reaches.', 'none', 'count(penstock_pool_limit{pool="default"})'))
+  .withPanel(number('Nodes', 'Nodes that Prometheus reaches.', 'none', `count(penstock_pool_limit{pool="default",${node}})`))
   .withPanel(
-    number('Requests', 'Answered per second.', 'reqps', 'sum(rate(penstock_requests_total[$__rate_interval]))')
+    number('Requests', 'Answered per second.', 'reqps', `sum(rate(penstock_requests_total{${node}}[$__rate_interval]))`)
   )
   .withPanel(
     number(
       'Refused',
       'Share of requests refused at the door, in the queue, or by an open breaker.',
       'percentunit',
-      'sum(rate(penstock_requests_rejected_total[$__rate_interval])) / sum(rate(penstock_requests_total[$__rate_interval]))'
+      `sum(rate(penstock_requests_rejected_total{${node}}[$__rate_interval])) / sum(rate(penstock_requests_total{${node}}[$__rate_interval]))`
     )
   )
-  .withPanel(number('In flight', 'Requests in flight on all nodes.', 'none', 'sum(penstock_pool_in_flight)'))
+  .withPanel(number('In flight', 'Requests in flight on all nodes.', 'none', `sum(penstock_pool_in_flight{${node}})`))
   .withPanel(
     number('Breakers open', 'Upstreams that are open on at least one node.', 'none',
       'count(max by (upstream) (penstock_breaker_state{state="open"}) == 1) or vector(0)')
@@ -33,31 +36,31 @@ export const overview = new DashboardBuilder('Penstock: fleet')
   )
   .withPanel(
     graph('Answers by code', '499: the client left first. 503: refused, with the time to retry. 504: out of time.', 'reqps',
-      [['sum by (code) (rate(penstock_requests_total[$__rate_interval]))', '{{code}}']], { stack: true })
+      [[`sum by (code) (rate(penstock_requests_total{${node}}[$__rate_interval]))`, '{{code}}']], { stack: true })
   )
   .withPanel(
     graph('Time to answer', 'Median and 99th percentile over all routes.', 's', [
-      ['histogram_quantile(0.5, sum by (le) (rate(penstock_request_duration_seconds_bucket[$__rate_interval])))', 'p50'],
-      ['histogram_quantile(0.99, sum by (le) (rate(penstock_request_duration_seconds_bucket[$__rate_interval])))', 'p99'],
+      [`histogram_quantile(0.5, sum by (le) (rate(penstock_request_duration_seconds_bucket{${node}}[$__rate_interval])))`, 'p50'],
+      [`histogram_quantile(0.99, sum by (le) (rate(penstock_request_duration_seconds_bucket{${node}}[$__rate_interval])))`, 'p99'],
     ])
   )
   .withPanel(
     graph('Where requests spend their time',
       'Requests that at this moment run, are ready but have no CPU, or wait, and for whom. Waiting for one upstream: it is slow. Ready: the CPU is full.',
       'none',
-      [['sum by (phase, upstream) (rate(penstock_request_time_seconds_total[$__rate_interval]))', '{{phase}} {{upstream}}']],
+      [[`sum by (phase, upstream) (rate(penstock_request_time_seconds_total{${node}}[$__rate_interval]))`, '{{phase}} {{upstream}}']],
       { stack: true })
   )
   .withPanel(
     graph('Pools: limit and use', 'The limit follows rate x latency; what is in flight stays below it.', 'none', [
-      ['sum by (pool) (penstock_pool_limit)', '{{pool}} limit'],
-      ['sum by (pool) (penstock_pool_in_flight)', '{{pool}} in flight'],
-      ['sum by (pool) (penstock_pool_queue_length)', '{{pool}} queued'],
+      [`sum by (pool) (penstock_pool_limit{${node}})`, '{{pool}} limit'],
+      [`sum by (pool) (penstock_pool_in_flight{${node}})`, '{{pool}} in flight'],
+      [`sum by (pool) (penstock_pool_queue_length{${node}})`, '{{pool}} queued'],
     ])
   )
   .withPanel(
     graph('Refusals by reason', 'limit: queue full. shed: gave way to a higher priority. queue_timeout: waited too long. deadline: could not be met. breaker: the upstream is cut off.',
-      'reqps', [['sum by (reason) (rate(penstock_requests_rejected_total[$__rate_interval]))', '{{reason}}']], { stack: true })
+      'reqps', [[`sum by (reason) (rate(penstock_requests_rejected_total{${node}}[$__rate_interval]))`, '{{reason}}']], { stack: true })
   )
   .withPanel(
     graph('Breakers', 'Nodes on which the upstream is open or half open.', 'none',
@@ -65,14 +68,14 @@ export const overview = new DashboardBuilder('Penstock: fleet')
   )
   .withPanel(
     graph('Calls in flight by upstream', 'Who holds the concurrency.', 'none',
-      [['sum by (upstream) (penstock_upstream_in_flight)', '{{upstream}}']])
+      [[`sum by (upstream) (penstock_upstream_in_flight{${node}})`, '{{upstream}}']])
   )
   .withPanel(
-    graph('Memory and CPU', 'Resident memory of the nodes.', 'bytes',
-      [['process_resident_memory_bytes{job=~"penstock.*"}', '{{node}}']], { span: 6 })
+    graph('Memory', 'Resident memory of the nodes.', 'bytes',
+      [[`process_resident_memory_bytes{${node}}`, '{{node}}']], { span: 6 })
   )
   .withPanel(
-    graph('CPU', 'Cores in use.', 'none', [['rate(process_cpu_seconds_total{job=~"penstock.*"}[$__rate_interval])', '{{node}}']],
+    graph('CPU', 'Cores in use.', 'none', [[`rate(process_cpu_seconds_total{${node}}[$__rate_interval])`, '{{node}}']],
       { span: 6 })
   )
   .withPanel(

@@ -2,7 +2,7 @@
 import { DashboardBuilder, DashboardCursorSync, QueryVariableBuilder } from '@grafana/grafana-foundation-sdk/dashboard';
 import { datasource, graph, number } from './panels.mjs';
 
-const of = (metric, more = '') => `${metric}{upstream="$upstream"${more}}`;
+const of = (metric, more = '') => `${metric}{upstream="$upstream",node!=""${more}}`;
 
 export const upstream = new DashboardBuilder('Penstock: one upstream')
   .uid('penstock-upstream')

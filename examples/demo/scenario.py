@@ -30,7 +30,7 @@ _BLACKHOLE = {"blackhole": True}
 
 
 def phases(quick=False):
-    seconds = (5, 14, 8, 10, 8) if quick else (15, 60, 20, 25, 15)
+    seconds = (6, 14, 6, 28, 8) if quick else (20, 60, 15, 25, 15)
     return [
         Phase("normal", seconds[0], {}, "all third parties answer in about 50 ms"),
         Phase("slow5s", seconds[1], _SLOW, "A answers in 5 s; it is not our load that makes it slow"),
