@@ -48,17 +48,17 @@ class Connection : private OpenConnection {
 
   void serve() {
     Duration patience = server_.options.header_timeout;
-    while (!thread_.draining || reader_.buffered()) {
+    while (!thread_.draining || fresh || reader_.buffered()) {
       idle = true;
       const auto first = reader_.wait_first_byte(patience);
       idle = false;
       if (first == RequestReader::First::closed) return;
       if (first == RequestReader::First::timeout) {
-        if (!served_) refuse({408, "no request came"});
+        if (fresh) refuse({408, "no request came"});
         return;
       }
+      fresh = false;
       if (!serve_request()) return;
-      served_ = true;
       patience = server_.options.idle_timeout;
     }
   }
@@ -280,7 +280,6 @@ class Connection : private OpenConnection {
   const std::string peer_;
   std::shared_ptr<fiber::RequestAccount> account_;
   std::string out_;
-  bool served_ = false;
   bool client_left_ = false;
 };
 

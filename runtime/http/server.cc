@@ -1,8 +1,10 @@
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <stdexcept>
 #include <utility>
 
@@ -15,6 +17,10 @@ namespace penstock::http {
 namespace {
 
 constexpr int kBacklog = 4096;
+// Before accepting again, after a connection that could not be served.
+constexpr auto kBackOff = std::chrono::milliseconds(50);
+// How long the drain waits for the first request of a connection.
+constexpr auto kFirstRequest = std::chrono::milliseconds(100);
 
 void require(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(std::string("http::ServerOptions: ") + what);
@@ -95,6 +101,18 @@ ServerState::Place ServerState::take_place() {
 }
 
 void ServerState::accept(net::Listener listener) {
+  try {
+    while (true) accept_some(listener);
+  } catch (const Cancelled&) {
+  }
+  // Whoever connected before the listener closes has been told that there is a server.
+  try {
+    accept_some(listener);
+  } catch (const Cancelled&) {
+  }
+}
+
+void ServerState::accept_some(net::Listener& listener) {
   struct Accepted {
     net::Socket socket;
     net::Endpoint peer;
@@ -110,7 +128,16 @@ void ServerState::accept(net::Listener listener) {
       });
     }
   } catch (const Cancelled&) {
+    throw;
+  } catch (const std::exception& e) {
+    // No stack, no memory: that connection is lost, but not the ones to come.
+    const std::int64_t second =
+        std::chrono::duration_cast<std::chrono::seconds>(fiber::cached_now().time_since_epoch()).count();
+    if (logged_second_.exchange(second, std::memory_order_relaxed) != second) {
+      spdlog::error("cannot serve a connection on {}: {}", options.address, e.what());
+    }
   }
+  sleep_for(kBackOff);
 }
 
 void ServerState::drain_thread() {
@@ -118,8 +145,18 @@ void ServerState::drain_thread() {
   thread.draining = true;
   for (OpenConnection& connection : thread.connections) {
     // Ends the wait for a next request, but not one that has just come: it is read and served.
-    if (connection.idle) ::shutdown(connection.fd, SHUT_RD);
+    if (connection.idle && !connection.fresh) ::shutdown(connection.fd, SHUT_RD);
   }
+  // Until those have looked, and those that have only just connected have said what they want. A first request is worth
+  // the wait: its client has no reason to expect that the connection might end.
+  const auto waits = [&thread] {
+    return std::any_of(thread.connections.begin(), thread.connections.end(),
+                       [](const OpenConnection& connection) { return connection.idle; });
+  };
+  const Instant until = std::chrono::steady_clock::now() + kFirstRequest;
+  do {
+    sleep_for(std::chrono::milliseconds(1));
+  } while (waits() && std::chrono::steady_clock::now() < until);
 }
 
 struct Server::State {
@@ -178,7 +215,10 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
     if (!state) return;
     for (Fiber& acceptor : state->acceptors) acceptor.cancel();
     for (unsigned i = 0; i < runtime.threads(); ++i) {
-      runtime.spawn_on(i, "http drain", [shared = state->shared] { shared->drain_thread(); });
+      // What is in flight is not known before each thread has looked.
+      runtime.spawn_on(
+          i, "http drain",
+          [shared = state->shared, work = std::make_shared<RuntimeAccess::Work>(runtime)] { shared->drain_thread(); });
     }
   });
 }

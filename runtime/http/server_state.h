@@ -25,6 +25,8 @@ struct OpenConnection : boost::intrusive::list_base_hook<boost::intrusive::link_
   int fd = -1;
   // Between requests: nothing is lost when it is closed.
   bool idle = false;
+  // Before its first request.
+  bool fresh = true;
 };
 
 // The part of a server that belongs to one scheduler thread.
@@ -47,7 +49,7 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
 
   // The body of a thread's accepting fiber.
   void accept(net::Listener listener);
-  // On each thread, when the drain begins.
+  // On each thread, when the drain begins; returns when all that had come is being served.
   void drain_thread();
 
   Runtime& runtime;
@@ -67,6 +69,8 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
   };
 
  private:
+  // Until a connection could not be served. Throws Cancelled.
+  void accept_some(net::Listener& listener);
   bool try_take_place();
   // Waits until there is one. Throws Cancelled.
   Place take_place();
@@ -74,6 +78,7 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
   std::atomic<int> open_{0};
   std::mutex waiting_mutex_;
   std::vector<fiber::Waiter*> waiting_;
+  std::atomic<std::int64_t> logged_second_{-1};
 };
 
 // Serves one connection until it ends; the body of its fiber.

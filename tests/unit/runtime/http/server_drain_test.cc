@@ -1,0 +1,83 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "tests/unit/runtime/http/raw_socket.h"
+#include "tests/unit/runtime/http/running_runtime.h"
+
+namespace penstock::http {
+namespace {
+
+constexpr std::string_view kGet = "GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n";
+
+// Keeps the only scheduler thread from looking at sockets, as a handler that computes does.
+class HttpDrainOfABusyThread : public ::testing::Test {
+ protected:
+  void hold_thread() {
+    runtime->spawn("hold", [this] {
+      holding = true;
+      while (!released) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+    ASSERT_TRUE(eventually([this] { return holding.load(); }));
+  }
+  void stop_and_release() {
+    stopping = std::thread([this] { runtime.stop(); });
+    ASSERT_TRUE(eventually([this] { return runtime->draining(); }));
+    released = true;
+  }
+  ~HttpDrainOfABusyThread() override {
+    if (stopping.joinable()) stopping.join();
+  }
+
+  std::atomic<bool> holding{false};
+  std::atomic<bool> released{false};
+  RunningRuntime runtime{1};
+  Server server{*runtime, {.port = 0}};
+  std::thread stopping;
+};
+
+TEST_F(HttpDrainOfABusyThread, AnswersRequestsThatHadComeOnNewConnections) {
+  runtime.start();
+  hold_thread();
+  std::vector<RawSocket> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(RawSocket::connect(server.port()));
+    ASSERT_TRUE(clients.back().send(kGet));
+  }
+  stop_and_release();
+  // Told that the service drains, but told.
+  for (RawSocket& client : clients) EXPECT_EQ(client.read_answer().status, 503);
+}
+
+TEST_F(HttpDrainOfABusyThread, AnswersRequestsThatHadComeOnKeptConnections) {
+  runtime.start();
+  std::vector<RawSocket> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(RawSocket::connect(server.port()));
+    ASSERT_EQ(clients.back().ask(kGet).status, 200);
+  }
+  hold_thread();
+  for (RawSocket& client : clients) ASSERT_TRUE(client.send(kGet));
+  stop_and_release();
+  for (RawSocket& client : clients) EXPECT_EQ(client.read_answer().status, 503);
+}
+
+TEST_F(HttpDrainOfABusyThread, DoesNotWaitForConnectionsThatSayNothing) {
+  runtime.start();
+  RawSocket silent = RawSocket::connect(server.port());
+  RawSocket kept = RawSocket::connect(server.port());
+  ASSERT_EQ(kept.ask(kGet).status, 200);
+  const auto begun = std::chrono::steady_clock::now();
+  runtime.stop();
+  // Far below the grace period and the time that a header may take.
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(3));
+  EXPECT_TRUE(silent.closed_by_peer());
+  EXPECT_TRUE(kept.closed_by_peer());
+}
+
+}  // namespace
+}  // namespace penstock::http
