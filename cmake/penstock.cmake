@@ -4,13 +4,15 @@ add_library(penstock_settings INTERFACE)
 target_compile_options(penstock_settings INTERFACE -Wall -Wextra -Wpedantic -Wno-missing-field-initializers)
 if(PENSTOCK_SANITIZE)
   list(JOIN PENSTOCK_SANITIZE "," _sanitizers)
-  add_compile_options(-fsanitize=${_sanitizers} -fno-omit-frame-pointer)
+  # A test fails at its first undefined behaviour, too.
+  add_compile_options(-fsanitize=${_sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${_sanitizers})
 endif()
 
 find_program(PENSTOCK_CCACHE ccache)
 if(PENSTOCK_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${PENSTOCK_CCACHE})
+  # What ccache needs to be told before it keeps objects that were made with a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${PENSTOCK_CCACHE})
   set(CMAKE_C_COMPILER_LAUNCHER ${PENSTOCK_CCACHE})
 endif()
 find_program(PENSTOCK_MOLD mold)
@@ -34,14 +36,37 @@ function(penstock_program name)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
 endfunction()
 
+# One precompiled header of GoogleTest for all of the tests.
+function(_penstock_gtest_header name)
+  if(NOT TARGET penstock_gtest_header)
+    file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/gtest_header.cc CONTENT "int main() {}\n")
+    add_executable(penstock_gtest_header ${CMAKE_BINARY_DIR}/gtest_header.cc)
+    target_compile_options(penstock_gtest_header PRIVATE -fpch-preprocess)
+    target_link_libraries(penstock_gtest_header PRIVATE penstock_settings GTest::gmock GTest::gtest Threads::Threads)
+    target_precompile_headers(penstock_gtest_header PRIVATE <gmock/gmock.h> <gtest/gtest.h> <chrono> <functional>
+      <map> <memory> <optional> <string> <vector>)
+  endif()
+  target_compile_options(${name} PRIVATE -fpch-preprocess)
+  target_precompile_headers(${name} REUSE_FROM penstock_gtest_header)
+endfunction()
+
 # penstock_test(NAME SOURCES... LIBS libs... [LABELS labels...]) makes a GoogleTest program NAME and registers each of
 # its tests with ctest. A label of "slow" keeps a test out of `ctest -LE slow`.
 function(penstock_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "LIBS;LABELS" ${ARGN})
   penstock_program(${name} ${arg_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE ${arg_LIBS} GTest::gmock GTest::gtest GTest::gtest_main)
+  _penstock_gtest_header(${name})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
   endif()
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 30 PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+  set(_environment "")
+  if("address" IN_LIST PENSTOCK_SANITIZE)
+    # Stand-in stacks outlive a fiber's end and its real stack's next use.
+    set(_environment ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=0:strict_string_checks=1")
+  elseif("thread" IN_LIST PENSTOCK_SANITIZE)
+    set(_environment ENVIRONMENT "TSAN_OPTIONS=history_size=4:second_deadlock_stack=1")
+  endif()
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 30
+    PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ${_environment})
 endfunction()

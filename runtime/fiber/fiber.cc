@@ -105,8 +105,10 @@ void FiberAccess::start(const std::shared_ptr<Fiber::State>& state, std::functio
     fiber.state.deadline = parent.deadline;
     fiber.state.account = parent.account;
   }
+  const boost::context::stack_context stack = scheduler.stacks().allocate();
+  fiber.strand.runs_on(stack);
   boost::fibers::fiber started(boost::fibers::launch::post, static_cast<boost::fibers::fiber_properties*>(&fiber),
-                               std::allocator_arg, fiber::StackAllocator(scheduler.stacks()),
+                               std::allocator_arg, fiber::StackAllocator(scheduler.stacks(), stack),
                                [state, fn = std::move(fn)]() mutable {
                                  std::exception_ptr error;
                                  try {

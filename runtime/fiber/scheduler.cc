@@ -49,6 +49,7 @@ Scheduler::Scheduler(SchedulerOptions options)
     : options_(std::move(options)),
       inbox_(std::make_shared<Inbox>()),
       fiber_count_(std::make_shared<std::atomic<std::uint64_t>>(0)),
+      main_(active()),
       stacks_(options_.stack_bytes),
       now_(std::chrono::steady_clock::now()) {
   if (current_ != nullptr) std::terminate();
@@ -56,15 +57,22 @@ Scheduler::Scheduler(SchedulerOptions options)
   reactor_.add(*bell, EPOLLIN | EPOLLET);
   bell_ = bell.release();
   current_ = this;
-  Properties& main = active();
-  main.phase = Properties::Phase::running;
-  main.since = now_;
-  main.state.name = "main";
+  main_.phase = Properties::Phase::running;
+  main_.since = now_;
+  main_.state.name = "main";
 }
 
 Scheduler::~Scheduler() {
   reactor_.retire(bell_);
   current_ = nullptr;
+}
+
+Properties::~Properties() {
+  // Boost comes back from an ended dispatcher to the thread's own context without asking pick_next().
+  Scheduler* scheduler = Scheduler::current();
+  if (scheduler != nullptr && ctx_->is_context(boost::fibers::type::dispatcher_context)) {
+    sanitizer::Strand::switch_to(strand, scheduler->main().strand, "");
+  }
 }
 
 Properties& Scheduler::properties(boost::fibers::context* context) {
@@ -86,15 +94,27 @@ void Scheduler::awakened(boost::fibers::context* context) noexcept {
   fiber.since = now_;
   if (context->is_context(boost::fibers::type::dispatcher_context)) {
     dispatcher_ = context;
+    if (fiber.state.name.empty()) fiber.state.name = "dispatcher";
   } else {
     context->ready_link(ready_);
   }
 }
 
 boost::fibers::context* Scheduler::pick_next() noexcept {
-  boost::fibers::context* from = boost::fibers::context::active();
-  Properties& leaving = properties(from);
+  Properties& leaving = active();
   leaving.saved_errno = errno;
+  boost::fibers::context* next = choose(leaving.context());
+  if (next == nullptr) return nullptr;
+  Properties& entering = properties(next);
+  leave(leaving);
+  enter(entering);
+  if (!entering.strand.knows_its_stack()) entering.strand.runs_in_block_of(next);
+  sanitizer::Strand::switch_to(leaving.strand, entering.strand, entering.state.name.c_str());
+  errno = entering.saved_errno;
+  return next;
+}
+
+boost::fibers::context* Scheduler::choose(boost::fibers::context* from) noexcept {
   read_clock();
   if (from->is_context(boost::fibers::type::dispatcher_context)) take_turn();
 
@@ -108,8 +128,6 @@ boost::fibers::context* Scheduler::pick_next() noexcept {
   } else {
     return nullptr;
   }
-  leave(leaving);
-  enter(properties(next));
   return next;
 }
 
@@ -136,7 +154,6 @@ void Scheduler::enter(Properties& to) noexcept {
   globals.caught_exceptions = to.caught_exceptions;
   globals.uncaught_exceptions = to.uncaught_exceptions;
   operations_ = 0;
-  errno = to.saved_errno;
 }
 
 void Scheduler::take_turn() noexcept {

@@ -16,6 +16,7 @@
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/fiber/inbox.h"
 #include "runtime/fiber/reactor.h"
+#include "runtime/fiber/sanitizer.h"
 #include "runtime/fiber/stack_arena.h"
 #include "runtime/fiber/timer_heap.h"
 
@@ -31,6 +32,7 @@ struct SchedulerOptions {
 // What hangs at every context of a scheduler thread.
 struct Properties final : boost::fibers::fiber_properties {
   explicit Properties(boost::fibers::context* context) : fiber_properties(context) {}
+  ~Properties() override;
   boost::fibers::context* context() const { return ctx_; }
 
   FiberState state;
@@ -44,6 +46,8 @@ struct Properties final : boost::fibers::fiber_properties {
   void* caught_exceptions = nullptr;
   unsigned uncaught_exceptions = 0;
   int saved_errno = 0;
+
+  [[no_unique_address]] sanitizer::Strand strand;
 
   // In Scheduler::fibers(), from its spawn to its end.
   boost::intrusive::list_member_hook<> listed;
@@ -75,6 +79,8 @@ class Scheduler final : public boost::fibers::algo::algorithm {
 
   static Properties& properties(boost::fibers::context* context);
   static Properties& active() { return properties(boost::fibers::context::active()); }
+  // Of the thread's own context.
+  Properties& main() noexcept { return main_; }
 
   // Counts time up to now to the account of the running fiber.
   void settle_account(Properties& running);
@@ -115,6 +121,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
 
   void take_turn() noexcept;
   void read_clock() noexcept;
+  boost::fibers::context* choose(boost::fibers::context* from) noexcept;
   void leave(Properties& from) noexcept;
   void enter(Properties& to) noexcept;
 
@@ -123,6 +130,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   const SchedulerOptions options_;
   const std::shared_ptr<Inbox> inbox_;
   const std::shared_ptr<std::atomic<std::uint64_t>> fiber_count_;
+  Properties& main_;
   StackCache stacks_;
   Reactor reactor_;
   Watch* bell_ = nullptr;

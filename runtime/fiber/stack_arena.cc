@@ -10,6 +10,8 @@
 #include <memory>
 #include <new>
 
+#include "runtime/fiber/sanitizer.h"
+
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
@@ -62,6 +64,7 @@ void* StackArena::take() {
   if (free_.empty()) return make();
   void* stack = free_.back();
   free_.pop_back();
+  sanitizer::stack_is_used(stack, stack_bytes_);
   return stack;
 }
 
@@ -96,6 +99,7 @@ void* StackArena::make() {
 
 void StackArena::give_back(void* stack) noexcept {
   ::madvise(stack, stack_bytes_, MADV_DONTNEED);
+  sanitizer::stack_is_free(stack, stack_bytes_);
   std::lock_guard lock(mutex_);
   free_.push_back(stack);
 }
@@ -128,6 +132,7 @@ boost::context::stack_context StackCache::allocate() {
   } else {
     stack = hot_.back();
     hot_.pop_back();
+    sanitizer::stack_is_used(stack, arena_.stack_bytes());
   }
   boost::context::stack_context context;
   context.size = arena_.stack_bytes();
@@ -138,6 +143,7 @@ boost::context::stack_context StackCache::allocate() {
 void StackCache::deallocate(boost::context::stack_context& stack) noexcept {
   void* lowest = static_cast<std::byte*>(stack.sp) - stack.size;
   if (hot_.size() < kHotStacks) {
+    sanitizer::stack_is_free(lowest, stack.size);
     hot_.push_back(lowest);
   } else {
     arena_.give_back(lowest);

@@ -63,15 +63,16 @@ class StackCache {
   std::vector<void*> hot_;
 };
 
-// Boost.Context's StackAllocator over a thread's cache.
+// Boost.Context's StackAllocator for one fiber, whose stack was already taken from that cache.
 class StackAllocator {
  public:
-  explicit StackAllocator(StackCache& cache) : cache_(&cache) {}
-  boost::context::stack_context allocate() { return cache_->allocate(); }
+  StackAllocator(StackCache& cache, const boost::context::stack_context& stack) : cache_(&cache), stack_(stack) {}
+  boost::context::stack_context allocate() const noexcept { return stack_; }
   void deallocate(boost::context::stack_context& stack) noexcept { cache_->deallocate(stack); }
 
  private:
   StackCache* cache_;
+  boost::context::stack_context stack_;
 };
 
 }  // namespace penstock::fiber
