@@ -232,6 +232,7 @@ Response Client::post(std::string_view url, std::string_view body, const Headers
 }
 
 Response Client::request(std::string_view method, std::string_view url, std::string_view body, const Headers& headers) {
+  if (!fiber::on_fiber()) throw std::logic_error("a call of http::Client outside a fiber");
   return state_->call(make_request(method, url, body, headers));
 }
 

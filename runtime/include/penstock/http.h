@@ -130,7 +130,8 @@ struct ClientOptions {
 };
 
 // Calls by absolute URL ("http://host:port/path"). The host is matched to the policy's upstreams, whose guard is put
-// around the call; hosts that match none are counted as upstream "other". Thread-safe; called from fibers only.
+// around the call; hosts that match none are counted as upstream "other". Thread-safe; called from fibers only:
+// std::logic_error elsewhere.
 //
 // Each call waits at most until min(upstream's timeout, the fiber's deadline). Throws Rejected, DeadlineExceeded,
 // Cancelled, CallError. A cancelled call closes its connection, so that the peer can stop as well. A response with an

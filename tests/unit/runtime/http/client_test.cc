@@ -38,6 +38,24 @@ class HttpClient : public ::testing::Test {
   Server server;
 };
 
+TEST_F(HttpClient, RefusesCallsThatNoFiberMakes) {
+  Client client(*runtime);
+  EXPECT_THROW(client.get(url("/echo")), std::logic_error);
+  // Callbacks of the drain are called by run().
+  bool refused = false;
+  runtime->on_drain([&] {
+    try {
+      client.get(url("/echo"));
+    } catch (const std::logic_error&) {
+      refused = true;
+    }
+  });
+  runtime.start();
+  runtime.stop();
+  EXPECT_TRUE(refused);
+  EXPECT_THROW(client.get(url("/echo")), std::logic_error);
+}
+
 TEST_F(HttpClient, SendsAndReceives) {
   runtime.start();
   Client client(*runtime);
