@@ -2,8 +2,12 @@
 
 #include <google/protobuf/util/message_differencer.h>
 
+#include <algorithm>
+#include <charconv>
+#include <string_view>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "policy/convert.h"
 #include "proto/errors/error.h"
@@ -15,9 +19,22 @@ using errors::Reason;
 using google::protobuf::util::MessageDifferencer;
 
 constexpr std::size_t kNoncesRemembered = 256;
+// A node that was heard of so recently is alive: counters come twice a second.
+constexpr std::chrono::seconds kAlive{3};
 
 absl::Status hello_invalid(std::string message) {
   return errors::to_absl({.reason = Reason::hello_invalid, .message = std::move(message)});
+}
+
+bool is_host_and_port(std::string_view text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return false;
+  int port = 0;
+  const char* end = text.data() + text.size();
+  if (std::from_chars(text.data() + colon + 1, end, port) != std::from_chars_result{end, std::errc{}}) return false;
+  return port >= 1 && port <= 65535 && std::ranges::all_of(text.substr(0, colon), [](unsigned char c) {
+           return absl::ascii_isalnum(c) || c == '.' || c == '-' || c == '_' || c == ':' || c == '[' || c == ']';
+         });
 }
 
 std::string etag(const std::shared_ptr<const v1::Policy>& policy) {
@@ -79,6 +96,9 @@ absl::Status NodeSession::join(const v1::Hello& hello) {
     if (value.empty() || value.size() > 255)
       return hello_invalid(absl::StrCat("hello.", field, ": must have 1 to 255 characters"));
   if (hello.metrics_address().size() > 255) return hello_invalid("hello.metrics_address: at most 255 characters");
+  // It becomes a target of Prometheus.
+  if (!hello.metrics_address().empty() && !is_host_and_port(hello.metrics_address()))
+    return hello_invalid("hello.metrics_address: must be host:port");
   if (auto status = caller_.may_join(hello.service(), hello.node()); !status.ok()) return status;
   const std::map<std::string, std::string> labels(hello.labels().begin(), hello.labels().end());
   if (context_.fleet.match(hello.service(), labels) == nullptr) {
@@ -90,7 +110,13 @@ absl::Status NodeSession::join(const v1::Hello& hello) {
                                              : absl::StrCat("no policy governs service ", hello.service()),
                             .metadata = {{"service", hello.service()}, {"node", hello.node()}}});
   }
-  id_ = NodeId{hello.service(), hello.node()};
+  const NodeId id{hello.service(), hello.node()};
+  // A process that was never pushed to is not the one that is connected. Both would go on taking each other's place.
+  if (const auto known = context_.fleet.node(id); known && known->connected && hello.applied_version() == 0)
+    if (context_.clock.now() - std::max(known->latest.at, known->connected_since) < kAlive)
+      return hello_invalid(absl::StrCat("another process is connected as node ", id.node, " of ", id.service,
+                                        ": give each node a name of its own"));
+  id_ = id;
   session_ = context_.fleet.connect(hello, wake_, replaced_);
   log("join", hello.applied_version() == 0 ? "started" : "reconnected",
       absl::StrCat("node ", hello.node(), " of ", hello.service(), " joined, runtime ", hello.version(), ", as ",
@@ -99,7 +125,7 @@ absl::Status NodeSession::join(const v1::Hello& hello) {
 }
 
 absl::Status NodeSession::acknowledge(const v1::Ack& ack) {
-  if (answered_.contains(ack.nonce()))
+  if (std::ranges::find(answered_, ack.nonce()) != answered_.end())
     return errors::to_absl({.reason = Reason::nonce_replayed,
                             .message = "ack.nonce: this push was answered already",
                             .metadata = {{"nonce", ack.nonce()}}});
@@ -110,8 +136,8 @@ absl::Status NodeSession::acknowledge(const v1::Ack& ack) {
         "ack.version", absl::StrCat("is ", ack.version(), ", the push was ", outstanding_->content.version)));
   Outstanding push = *std::move(outstanding_);
   outstanding_.reset();
-  if (answered_.size() >= kNoncesRemembered) answered_.erase(answered_.begin());
-  answered_.insert(push.nonce);
+  if (answered_.size() >= kNoncesRemembered) answered_.pop_front();
+  answered_.push_back(push.nonce);
   const auto now = context_.clock.now();
 
   if (ack.has_error()) {

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <optional>
-#include <set>
 #include <string>
 
 #include "absl/status/status.h"
@@ -71,7 +71,8 @@ class NodeSession {
     bool renewal;
   };
   std::optional<Outstanding> outstanding_;
-  std::set<std::string> answered_;
+  // Nonces, oldest first.
+  std::deque<std::string> answered_;
   std::uint64_t nonces_ = 0;
   decision::Instant last_push_{};
 

@@ -29,11 +29,13 @@ class Node {
     if (!finished_) finish();
   }
 
-  void hello(const std::string& service, const std::string& name) {
+  // `applied_version`: of a process that has been pushed to before.
+  void hello(const std::string& service, const std::string& name, std::uint64_t applied_version = 0) {
     v1::AgentMessage message;
     message.mutable_hello()->set_service(service);
     message.mutable_hello()->set_node(name);
     message.mutable_hello()->set_version("test");
+    message.mutable_hello()->set_applied_version(applied_version);
     stream_->Write(message);
   }
   std::optional<v1::Push> push() {
@@ -224,7 +226,7 @@ TEST_F(ControllerWithAPolicy, SecondStreamOfANodeReplacesTheFirst) {
   const auto push = first.push();
   ASSERT_TRUE(push.has_value());
   Node second(controller_.channel());
-  second.hello("shop", "a");
+  second.hello("shop", "a", push->version());
   ASSERT_TRUE(second.push().has_value());
   EXPECT_EQ(first.finish().error_code(), grpc::StatusCode::ABORTED);
   EXPECT_TRUE(node("a")->connected());

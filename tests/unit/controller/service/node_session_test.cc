@@ -1,5 +1,6 @@
 #include "controller/service/node_session.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "controller/store/store.h"
@@ -50,6 +51,11 @@ class JoinedNode : public testing::Test {
       *message.mutable_ack()->mutable_error() =
           errors::to_rpc({.reason = errors::Reason::policy_invalid, .message = refusal});
     return session_->receive(message);
+  }
+  static v1::AgentMessage counters() {
+    v1::AgentMessage message;
+    message.mutable_counters()->mutable_lease()->set_seconds(10);
+    return message;
   }
   v1::Push push() {
     auto push = session_->next_push();
@@ -157,6 +163,69 @@ TEST_F(JoinedNode, RefusesAnswersThatAnswerNothing) {
   v1::Push invented = full;
   invented.set_nonce("invented");
   EXPECT_EQ(errors::from_absl(answer(invented))->reason, errors::Reason::argument_invalid);
+}
+
+TEST_F(JoinedNode, KnowsAReplayAfterHundredsOfPushes) {
+  v1::Push last, last_but_one;
+  for (int i = 0; i < 1201; ++i) {
+    clock_.advance(seconds(5));
+    last_but_one = std::exchange(last, push());
+    ASSERT_TRUE(answer(last).ok());
+  }
+  EXPECT_EQ(errors::from_absl(answer(last_but_one))->reason, errors::Reason::nonce_replayed);
+}
+
+TEST_F(JoinedNode, AnotherProcessOfTheSameNameIsRefusedAsLongAsThisOneSpeaks) {
+  ASSERT_TRUE(answer(push()).ok());
+  const auto join = [&](std::uint64_t applied_version) {
+    NodeSession other(
+        NodeSession::Context{fleet_, *log_, clock_, 9, seconds(15)},
+        Caller{.identity = "local", .role = Role::operator_, .local = true}, [] {}, [] {});
+    v1::AgentMessage hello;
+    hello.mutable_hello()->set_service("shop");
+    hello.mutable_hello()->set_node("a");
+    hello.mutable_hello()->set_applied_version(applied_version);
+    return other.receive(hello);
+  };
+  clock_.advance(std::chrono::milliseconds(500));
+  ASSERT_TRUE(session_->receive(counters()).ok());
+  clock_.advance(seconds(2));
+  const auto refused = join(0);
+  ASSERT_EQ(errors::from_absl(refused)->reason, errors::Reason::hello_invalid);
+  EXPECT_THAT(std::string(refused.message()), testing::HasSubstr("a name of its own"));
+  EXPECT_TRUE(fleet_.node(kNode)->connected);
+
+  clock_.advance(seconds(2));
+  EXPECT_TRUE(join(0).ok()) << "the first has not been heard of for long";
+}
+
+TEST_F(JoinedNode, SameProcessOnANewStreamTakesItsPlaceAtOnce) {
+  const auto full = push();
+  ASSERT_TRUE(answer(full).ok());
+  NodeSession again(
+      NodeSession::Context{fleet_, *log_, clock_, 9, seconds(15)},
+      Caller{.identity = "local", .role = Role::operator_, .local = true}, [] {}, [] {});
+  v1::AgentMessage hello;
+  hello.mutable_hello()->set_service("shop");
+  hello.mutable_hello()->set_node("a");
+  hello.mutable_hello()->set_applied_version(full.version());
+  EXPECT_TRUE(again.receive(hello).ok());
+}
+
+TEST_F(JoinedNode, AddressThatIsNoHostAndPortIsRefused) {
+  for (const std::string address :
+       {"http://10.0.0.1:80", "10.0.0.1", "10.0.0.1:80/debug", ":80", "a:b", "a:99999", "user@host:80", "a b:80"}) {
+    NodeSession session(
+        NodeSession::Context{fleet_, *log_, clock_, 9, seconds(15)},
+        Caller{.identity = "local", .role = Role::operator_, .local = true}, [] {}, [] {});
+    v1::AgentMessage hello;
+    hello.mutable_hello()->set_service("shop");
+    hello.mutable_hello()->set_node("b");
+    hello.mutable_hello()->set_metrics_address(address);
+    const auto status = session.receive(hello);
+    ASSERT_FALSE(status.ok()) << address;
+    EXPECT_EQ(errors::from_absl(status)->reason, errors::Reason::hello_invalid) << address;
+  }
 }
 
 TEST_F(JoinedNode, UnansweredPushEndsTheStream) {
