@@ -72,6 +72,7 @@ Loop::Loop(Fleet& fleet, DecisionLog& log, SignalReader& signals, Clock& clock, 
       log_(log),
       signals_(signals),
       clock_(clock),
+      started_(clock.now()),
       options_(options),
       meters_(std::make_unique<Meters>(metrics)) {
   subscription_ = log_.subscribe([meters = meters_.get()](const v1::Decision& decision) { meters->count(decision); });
@@ -118,13 +119,13 @@ void Loop::report(const Signals& signals, Instant began) {
   LoopStatus status;
   for (const auto& [name, reading] : signals.readings) {
     if (reading.state == SignalState::value) meters_->valued[name] = now;
-    const auto valued = meters_->valued.try_emplace(name, began).first->second;
-    meters_->age(name, decision::seconds(now - valued));
+    const auto valued = meters_->valued.find(name);
+    meters_->age(name, decision::seconds(now - (valued == meters_->valued.end() ? started_ : valued->second)));
     v1::Signal& signal = status.signals.emplace_back();
     signal.set_name(name);
     signal.set_state(to_proto(reading.state));
     signal.set_message(reading.message);
-    *signal.mutable_age() = policy::to_proto(now - valued);
+    if (valued != meters_->valued.end()) *signal.mutable_age() = policy::to_proto(now - valued->second);
   }
 
   for (auto& [service, connected] : meters_->connected) connected = 0;
@@ -142,8 +143,10 @@ void Loop::report(const Signals& signals, Instant began) {
   v1::Signal& stream = status.signals.emplace_back();
   stream.set_name("stream");
   stream.set_state(streaming ? v1::Signal::STATE_VALUE : v1::Signal::STATE_EMPTY);
-  *stream.mutable_age() = policy::to_proto(oldest);
-  meters_->age("stream", decision::seconds(oldest));
+  if (streaming) meters_->valued["stream"] = now - oldest;
+  const auto streamed = meters_->valued.find("stream");
+  if (streamed != meters_->valued.end()) *stream.mutable_age() = policy::to_proto(now - streamed->second);
+  meters_->age("stream", decision::seconds(now - (streamed == meters_->valued.end() ? started_ : streamed->second)));
 
   status.last_loop = clock_.wall();
   status.duration = now - began;
@@ -154,7 +157,8 @@ void Loop::report(const Signals& signals, Instant began) {
 
 bool Loop::turning() const {
   const std::int64_t last = last_turn_.load(std::memory_order_acquire);
-  return last != 0 && ticks(clock_.now()) - last <= std::chrono::nanoseconds(3 * options_.period).count();
+  return last != 0 &&
+         ticks(clock_.now()) - last <= std::chrono::nanoseconds(3 * options_.period + signals_.longest()).count();
 }
 
 }  // namespace penstock::controller

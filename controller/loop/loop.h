@@ -33,7 +33,7 @@ class Loop {
   // One turn, on the calling fiber.
   void turn();
 
-  // A turn was completed within the last three periods. Thread-safe.
+  // A turn was completed within the last three periods; one that waits for Prometheus may take longer. Thread-safe.
   bool turning() const;
 
  private:
@@ -46,6 +46,7 @@ class Loop {
   DecisionLog& log_;
   SignalReader& signals_;
   Clock& clock_;
+  const decision::Instant started_;
   LoopOptions options_;
   LoopState state_;
   std::unique_ptr<Meters> meters_;

@@ -26,6 +26,8 @@ class PrometheusReader {
   // Throws nothing but Cancelled. Errors are counted in penstock_controller_query_errors_total{reason}.
   QueryResult query(std::string_view promql);
 
+  std::chrono::milliseconds timeout() const { return options_.timeout; }
+
   // An answer passed through as it came, for the console: `endpoint` is "query" or "query_range", `parameters` is
   // form-encoded. Throws what http::Client throws.
   http::Response forward(std::string_view endpoint, std::string_view parameters);

@@ -65,6 +65,8 @@ class SignalReader {
   // All queries at once, each with its own time-out. Called from a fiber; throws nothing but Cancelled.
   Signals read();
 
+  // What read() takes at most when Prometheus does not answer.
+  std::chrono::milliseconds longest() const { return prometheus_.timeout(); }
   std::chrono::milliseconds window() const { return window_; }
 
  private:

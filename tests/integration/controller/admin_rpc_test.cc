@@ -73,6 +73,15 @@ TEST_F(RunningController, TellsItsStatus) {
   EXPECT_EQ(status.nodes(), 0);
 }
 
+TEST_F(RunningController, SignalThatNeverHadAValueHasNoAge) {
+  v1::ControllerStatus status;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (status.signals().empty() && std::chrono::steady_clock::now() < deadline)
+    ASSERT_TRUE(call(&v1::AdminService::Stub::GetStatus, v1::GetStatusRequest(), &status).ok());
+  ASSERT_FALSE(status.signals().empty());
+  for (const auto& signal : status.signals()) EXPECT_FALSE(signal.has_age()) << signal.ShortDebugString();
+}
+
 TEST_F(RunningController, AppliesReadsAndRollsBack) {
   v1::ApplyPolicyResponse response;
   ASSERT_TRUE(apply(make_policy("shop", "shop", 1000), &response).ok());
