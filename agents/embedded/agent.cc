@@ -259,8 +259,10 @@ void Agent::State::serve(agent::Stream& stream) {
   }
   std::lock_guard lock(mutex);
   status.connected = false;
+  // The same refusal at every attempt is said once.
+  if (!ending.empty() && (connected || ending != status.disconnect))
+    spdlog::warn("{} the controller at {}: {}", connected ? "lost" : "cannot join", options.controller, ending);
   status.disconnect = ending;
-  if (connected && !ending.empty()) spdlog::warn("lost the controller at {}: {}", options.controller, ending);
 }
 
 void Agent::State::connect_once() {

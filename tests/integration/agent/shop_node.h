@@ -28,11 +28,12 @@ inline bool eventually(const std::function<bool()>& condition, std::chrono::seco
 // A node of service "shop" in this process: GET / takes as long as `latency` says.
 class ShopNode {
  public:
-  explicit ShopNode(std::string controller, std::string name = "n1")
+  explicit ShopNode(std::string controller, std::string name = "n1", AgentTls tls = {})
       : server_(runtime_, {.port = 0}),
         agent_(runtime_, {.controller = std::move(controller),
                           .node = std::move(name),
                           .metrics_address = server_.address(),
+                          .tls = std::move(tls),
                           .counters_period = std::chrono::milliseconds(100)}) {
     server_.route("GET", "/", [this](const http::Request&) {
       sleep_for(latency.load());

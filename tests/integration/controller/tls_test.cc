@@ -1,13 +1,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdlib>
-#include <fstream>
-#include <iterator>
 
 #include "penstock/v1/admin.grpc.pb.h"
 #include "penstock/v1/agent.grpc.pb.h"
 #include "proto/errors/error.h"
+#include "tests/integration/controller/certificate_authority.h"
 #include "tests/integration/controller/controller_process.h"
 #include "tests/unit/controller/temporary_directory.h"
 
@@ -15,49 +13,6 @@ namespace penstock::controller {
 namespace {
 
 using errors::Reason;
-
-std::string read(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-// A CA and certificates that it signs, made by openssl for this test alone.
-class Authority {
- public:
-  Authority() {
-    run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test-ca -keyout " +
-        path("ca.key") + " -out " + path("ca.pem"));
-    certificate("server", "DNS:localhost,IP:127.0.0.1");
-  }
-  // `name` becomes the common name.
-  void certificate(const std::string& name, const std::string& alternative = "") {
-    run("openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=" + name + " -keyout " +
-        path(name + ".key") + " -out " + path(name + ".csr"));
-    std::string extension;
-    if (!alternative.empty()) {
-      std::ofstream(path(name + ".ext")) << "subjectAltName=" << alternative << "\n";
-      extension = " -extfile " + path(name + ".ext");
-    }
-    run("openssl x509 -req -days 2 -CA " + path("ca.pem") + " -CAkey " + path("ca.key") + " -CAcreateserial -in " +
-        path(name + ".csr") + " -out " + path(name + ".pem") + extension);
-  }
-  std::string path(const std::string& file) const { return directory_.path() + "/" + file; }
-  std::shared_ptr<grpc::ChannelCredentials> credentials(const std::string& name) const {
-    grpc::SslCredentialsOptions options;
-    options.pem_root_certs = read(path("ca.pem"));
-    if (!name.empty()) {
-      options.pem_cert_chain = read(path(name + ".pem"));
-      options.pem_private_key = read(path(name + ".key"));
-    }
-    return grpc::SslCredentials(options);
-  }
-
- private:
-  static void run(const std::string& command) {
-    ASSERT_EQ(std::system((command + " >/dev/null 2>&1").c_str()), 0) << command;
-  }
-  TemporaryDirectory directory_;
-};
 
 class ControllerWithMutualTls : public testing::Test {
  protected:
@@ -117,7 +72,7 @@ class ControllerWithMutualTls : public testing::Test {
     return error ? error->reason : Reason::internal;
   }
 
-  Authority authority_;
+  CertificateAuthority authority_;
   TemporaryDirectory directory_;
   std::unique_ptr<ControllerProcess> controller_;
   std::string address_;
@@ -163,12 +118,12 @@ TEST_F(ControllerWithMutualTls, NoCertificateNoConnection) {
   EXPECT_EQ(get_status(channel("")).error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(get_status(connect(address_, grpc::InsecureChannelCredentials())).error_code(),
             grpc::StatusCode::UNAVAILABLE);
-  Authority other;
+  CertificateAuthority other;
   other.certificate("ops-ann");
   grpc::SslCredentialsOptions options;
-  options.pem_root_certs = read(authority_.path("ca.pem"));
-  options.pem_cert_chain = read(other.path("ops-ann.pem"));
-  options.pem_private_key = read(other.path("ops-ann.key"));
+  options.pem_root_certs = read_file(authority_.path("ca.pem"));
+  options.pem_cert_chain = read_file(other.path("ops-ann.pem"));
+  options.pem_private_key = read_file(other.path("ops-ann.key"));
   EXPECT_EQ(get_status(connect(address_, grpc::SslCredentials(options))).error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
