@@ -7,6 +7,7 @@
 #include "cli/options.h"
 #include "cli/resource.h"
 #include "cli/session.h"
+#include "policy/fields.h"
 
 namespace penstock::cli {
 namespace {
@@ -44,6 +45,17 @@ void add_commands(CLI::App& app, Session& session) {
   }
 }
 
+// CLI11 would say that a command is missing when the first one is misspelt.
+void check_command(const CLI::App& app, const std::vector<std::string>& arguments) {
+  if (arguments.empty() || arguments.front().starts_with('-')) return;
+  std::vector<std::string> known;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    known.push_back(command->get_name());
+  if (std::ranges::find(known, arguments.front()) != known.end()) return;
+  throw Failure(kUsage, "\"" + arguments.front() + "\" is no command" + policy::suggestion(arguments.front(), known) +
+                            "; see penstockctl --help");
+}
+
 }  // namespace
 
 int run(std::vector<std::string> arguments, Console console) {
@@ -54,6 +66,7 @@ int run(std::vector<std::string> arguments, Console console) {
   add_connection(app, session);
   add_commands(app, session);
   try {
+    check_command(app, arguments);
     std::ranges::reverse(arguments);  // as CLI11 takes them
     app.parse(std::move(arguments));
   } catch (const CLI::Success& success) {

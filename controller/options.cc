@@ -62,6 +62,7 @@ absl::StatusOr<Settings> understand(const Options& options) {
   auto http = HostPort::parse("--http", options.http);
   if (!http.ok()) return http.status();
   settings.http = *http;
+  if (settings.http.host == "localhost") settings.http.host = "127.0.0.1";
 
   const int given = !options.tls_cert.empty() + !options.tls_key.empty() + !options.tls_ca.empty();
   if (given != 0 && given != 3) return wrong("--tls-cert, --tls-key, --tls-ca", "all three or none");

@@ -1,5 +1,6 @@
 #include "policy/yaml_tree.h"
 
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/emitterstyle.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
@@ -117,6 +118,8 @@ YamlText read_yaml(std::string_view text) {
     TreeBuilder builder(result);
     while (parser.HandleNextDocument(builder)) {
     }
+  } catch (const YAML::DeepRecursion& error) {
+    result.problems.push_back({position(error.mark), "", "is nested too deeply"});
   } catch (const YAML::Exception& error) {
     result.problems.push_back({position(error.mark), "", error.msg});
   }

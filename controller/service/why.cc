@@ -28,6 +28,17 @@ std::string state_word(v1::BreakerState state) {
   }
 }
 
+std::string breaker_word(v1::BreakerOverride breaker) {
+  switch (breaker) {
+    case v1::BREAKER_OVERRIDE_FORCE_OPEN:
+      return "held open";
+    case v1::BREAKER_OVERRIDE_FORCE_CLOSED:
+      return "held closed";
+    default:
+      return "decided by the node";
+  }
+}
+
 // The steps that a decision recorded: evidence.steps, else its message.
 void add_steps(const v1::Decision& decision, v1::WhyResponse& response) {
   const auto found = decision.evidence().fields().find("steps");
@@ -183,8 +194,8 @@ absl::StatusOr<v1::WhyResponse> Admin::why(const v1::WhyRequest& request) const 
         for (const auto& [name, pool] : wanted.pools)
           response.add_steps(absl::StrCat("pool ", name, ": limit ", pool.limit(), " (", pool.reason(), ")"));
         for (const auto& [name, upstream] : wanted.upstreams)
-          response.add_steps(absl::StrCat("upstream ", name, ": ", v1::BreakerOverride_Name(upstream.breaker()), " (",
-                                          upstream.reason(), ")"));
+          response.add_steps(absl::StrCat("upstream ", name, ": ", breaker_word(upstream.breaker()),
+                                          upstream.reason().empty() ? "" : " (" + upstream.reason() + ")"));
         response.add_would_change("a new revision of its policy, a decision of the loop, an override");
       }
     }

@@ -8,8 +8,9 @@ namespace penstock::controller {
 namespace {
 
 absl::Status failure(sqlite3* database, int code) {
-  const std::string message = absl::StrCat("store: ", sqlite3_errstr(code),
-                                           database != nullptr ? absl::StrCat(": ", sqlite3_errmsg(database)) : "");
+  // Mostly both say the same.
+  const std::string kind = sqlite3_errstr(code), detail = database != nullptr ? sqlite3_errmsg(database) : "";
+  const std::string message = absl::StrCat("store: ", kind, detail.empty() || detail == kind ? "" : ": " + detail);
   switch (code & 0xff) {
     case SQLITE_FULL:
       return absl::ResourceExhaustedError(message);

@@ -59,12 +59,15 @@ absl::StatusOr<std::unique_ptr<Store>> Store::open(const std::string& directory,
   auto lock = DirectoryLock::take(directory);
   if (!lock.ok()) return lock.status();
   auto database = Database::open(directory + "/penstock.db");
-  if (!database.ok()) return database.status();
-  if (auto status = migrate(**database); !status.ok()) return status;
+  const auto of_file = [&](const absl::Status& status) {
+    return absl::Status(status.code(), absl::StrCat(directory, "/penstock.db: ", status.message()));
+  };
+  if (!database.ok()) return of_file(database.status());
+  if (auto status = migrate(**database); !status.ok()) return of_file(status);
   auto state = std::make_unique<State>(*std::move(lock), *std::move(database), clock);
   Statement next(state->handle(), "UPDATE epoch SET value = value + 1 RETURNING value");
   auto row = next.step();
-  if (!row.ok()) return row.status();
+  if (!row.ok()) return of_file(row.status());
   state->epoch = static_cast<std::uint64_t>(next.integer(0));
   // A RETURNING statement commits when it has been stepped to its end.
   if (row = next.step(); !row.ok()) return row.status();

@@ -24,6 +24,12 @@ TEST(CommandLine, HelpIsDataAndSucceeds) {
   EXPECT_THAT(invoke({"--version"}).out, StartsWith("penstockctl "));
 }
 
+TEST(CommandLine, MisspeltCommandIsNamed) {
+  EXPECT_THAT(invoke({"aply"}).err, HasSubstr("\"aply\" is no command (did you mean apply?)"));
+  EXPECT_THAT(invoke({"xyzzy"}).err, HasSubstr("\"xyzzy\" is no command; see penstockctl --help"));
+  EXPECT_EQ(invoke({"aply"}).exit_code, kUsage);
+}
+
 TEST(CommandLine, WrongUseIsTwoAndSaysWhatIsWrong) {
   for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
            {},

@@ -171,6 +171,10 @@ TEST(Yaml, SyntaxErrorsHaveAPlace) {
   EXPECT_THAT(problems("\tkind: Policy\n"), testing::Contains(StartsWith("f:1:")));
 }
 
+TEST(Yaml, DepthIsBounded) {
+  EXPECT_THAT(problems(std::string(100'000, '[')), ElementsAre(HasSubstr("is nested too deeply")));
+}
+
 TEST(Yaml, WhatIsNoPolicyAtAllIsRefused) {
   EXPECT_THAT(problems(""), ElementsAre("f: holds no policy"));
   EXPECT_THAT(problems("# nothing\n"), ElementsAre("f: holds no policy"));

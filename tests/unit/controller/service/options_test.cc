@@ -43,6 +43,13 @@ TEST(Options, KnowsLoopback) {
     EXPECT_FALSE(HostPort::parse("--grpc", address).ok()) << address;
 }
 
+TEST(Options, HttpListensOnLocalhostByName) {
+  TemporaryDirectory directory;
+  auto settings = understand({.http = "localhost:0", .data = directory.path()});
+  ASSERT_TRUE(settings.ok()) << settings.status();
+  EXPECT_EQ(settings->http.text(), "127.0.0.1:0");
+}
+
 TEST(Options, OtherAddressesNeedMutualTls) {
   TemporaryDirectory directory;
   for (const char* file : {"cert", "key", "ca"}) std::ofstream(directory.path() + "/" + file) << "x";
