@@ -132,6 +132,9 @@ Runtime::State::~State() {
   stopping.store(true, std::memory_order_release);
   // All at once, so that none waits for another one's fibers.
   for (auto& thread : threads) thread->cancel_all();
+  for (auto& thread : threads) thread->finish();
+  // None is destroyed while another one's fibers may still turn to it.
+  for (auto& thread : threads) thread->join();
   threads.clear();
   offload.reset();
   on_run.clear();

@@ -86,6 +86,7 @@ void SchedulerThread::finish() {
 bool SchedulerThread::wait_for_end(Duration at_most) { return served_.wait_for(at_most) == std::future_status::ready; }
 
 void SchedulerThread::join() {
+  if (!thread_.joinable()) return;
   while (!wait_for_end(kComplainEvery)) log_fibers();
   thread_.join();
 }

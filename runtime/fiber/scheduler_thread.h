@@ -36,7 +36,7 @@ class SchedulerThread {
   void finish();
   // Waits for the end, after finish(), at most so long; whether it has ended.
   bool wait_for_end(Duration at_most);
-  // Waits for the end, after finish(). Logs what keeps it waiting.
+  // Waits for the end, after finish(). Logs what keeps it waiting. No effect once it was joined.
   void join();
 
  private:

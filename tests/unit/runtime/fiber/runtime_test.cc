@@ -203,6 +203,30 @@ TEST_P(RuntimeOf, ManyFibersOverAllThreads) {
   EXPECT_TRUE(comes_true([&] { return RuntimeAccess::fibers(runtime) <= 1; }));
 }
 
+TEST(RuntimeEnd, FindsAllThreadsWhoEndsLast) {
+  std::atomic<int> started = 0;
+  std::atomic<int> asked = 0;
+  {
+    Runtime runtime({.service = "test", .threads = 4});
+    for (unsigned thread = 0; thread < 4; ++thread) {
+      runtime.spawn_on(thread, "cleans up", [&, thread] {
+        ++started;
+        const CancelShield shield;
+        // The last thread's fiber is there when the others have long ended.
+        sleep_for(20ms * (thread + 1));
+        try {
+          runtime.spawn_on(0, "late", [] {});
+        } catch (const std::logic_error&) {
+        }
+        EXPECT_GE(RuntimeAccess::fibers(runtime), 1u);
+        ++asked;
+      });
+    }
+    EXPECT_TRUE(comes_true([&] { return started == 4; }));
+  }
+  EXPECT_EQ(asked, 4);
+}
+
 TEST(RuntimeOptions, AreRefusedByName) {
   const auto refused = [](RuntimeOptions options, const std::string& field) {
     try {
