@@ -160,7 +160,9 @@ void Registry::apply(const decision::Policy& policy) {
     }
     snapshot->unmatched = {&pool_locked("default"), decision::Priority::normal, std::nullopt};
     for (const auto& route : policy.routes) {
-      snapshot->routes.push_back({route.match, {&pool_locked(route.pool), route.priority, route.deadline}});
+      // A shadow policy ends no request.
+      const auto deadline = policy.shadow ? std::nullopt : route.deadline;
+      snapshot->routes.push_back({route.match, {&pool_locked(route.pool), route.priority, deadline}});
     }
   }
   for (Pool* pool : pools()) {

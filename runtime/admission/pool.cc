@@ -1,6 +1,7 @@
 #include "penstock/pool.h"
 
 #include <algorithm>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -21,6 +22,8 @@ using decision::Admission;
 using decision::Verdict;
 
 namespace {
+
+constexpr int kUnbounded = std::numeric_limits<int>::max();
 
 Instant now() { return std::chrono::steady_clock::now(); }
 
@@ -57,7 +60,6 @@ struct Pool::State {
   }
 
   int limit_in_force() const {
-    if (shadow) return policy.max;
     if (!imposed) return decision::fallback_limit(policy, bytes_per_request);
     decision::PoolPolicy ceiling = policy;
     ceiling.fallback_limit.reset();
@@ -65,7 +67,7 @@ struct Pool::State {
   }
 
   void update_limit(std::vector<Verdict>& decided) {
-    const int limit = limit_in_force();
+    const int limit = shadow ? kUnbounded : limit_in_force();
     if (limit != admission.limit()) admission.set_limit(limit, now(), decided);
   }
 
@@ -172,7 +174,7 @@ const std::string& Pool::name() const { return state_->name; }
 
 int Pool::limit() const {
   std::lock_guard guard(state_->lock);
-  return state_->admission.limit();
+  return state_->limit_in_force();
 }
 
 int Pool::in_flight() const {
@@ -251,7 +253,7 @@ Runtime::PoolStats PoolAccess::stats(const Pool& pool) {
   std::lock_guard guard(state.lock);
   Runtime::PoolStats stats{
       .name = state.name,
-      .limit = state.admission.limit(),
+      .limit = state.limit_in_force(),
       .in_flight = state.admission.in_flight(),
       .queue_length = state.admission.queue_length(),
       .admitted = state.admitted,

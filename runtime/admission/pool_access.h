@@ -14,7 +14,7 @@ struct PoolAccess {
   // `metrics` outlives the pool.
   static std::unique_ptr<Pool> make(const decision::PoolPolicy& policy, MetricsRegistry& metrics);
 
-  // Settings of a new policy. In shadow mode the limit in force is the policy's max.
+  // Settings of a new policy. In shadow mode the limit is computed and exported, and refuses nothing.
   static void apply(Pool& pool, const decision::PoolPolicy& policy, bool shadow);
   // Decides those whose time is up, and sets the limit for the memory that requests use.
   static void tick(Pool& pool, Instant now, std::int64_t bytes_per_request);

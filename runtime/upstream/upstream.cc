@@ -93,10 +93,10 @@ Upstream::Call Upstream::begin() {
   state.locked(*this, [&](State::Effects& effects) {
     ++state.attempts;
     state.retries.call(arrived);
-    call.deadline = std::min(request_deadline, arrived + state.policy.timeout);
+    call.deadline = std::min(request_deadline, arrived + state.timeout_in_force());
     waiting.deadline = call.deadline;
     if (request_deadline <= arrived) return refused(RejectReason::deadline, Duration::zero());
-    const Duration patience = call.deadline - arrived;
+    const Duration patience = std::min(call.deadline - arrived, Duration(state.policy.timeout));
     if (state.breaker.state() != BreakerState::closed) {
       if (!state.pass_breaker(call.call, call.tracked, patience, arrived)) {
         return refused(RejectReason::breaker, state.breaker.retry_after(arrived));

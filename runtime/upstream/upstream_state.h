@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <mutex>
 #include <optional>
@@ -50,6 +51,10 @@ struct Upstream::State {
   bool pass_breaker(decision::CircuitBreaker::Call& call, bool& tracked, Duration patience, Instant at);
   // The limit, and the queue before it.
   int limit_in_force() const;
+  // A shadow policy ends no call: what would hold without it.
+  Duration timeout_in_force() const {
+    return shadow ? std::max(policy.timeout, decision::UpstreamPolicy{}.timeout) : policy.timeout;
+  }
   void update_limit(Effects& effects, Instant at);
   void end(CallOutcome outcome, Duration took);
 

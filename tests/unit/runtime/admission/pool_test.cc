@@ -223,14 +223,20 @@ TEST(Pool, AnImposedLimitStaysWithinMaxAndMemoryAndEndsWithTheLease) {
   EXPECT_EQ(pool->limit(), 10);
 }
 
-TEST(Pool, AShadowPolicyDoesNotLimitBelowItsMax) {
+TEST(Pool, AShadowPolicyRefusesNothingAndShowsWhatItWould) {
   MetricsRegistry metrics;
   auto pool = PoolAccess::make(policy_with(10), metrics);
-  pool->set_limit(3);
+  pool->set_limit(1);
   PoolAccess::apply(*pool, policy_with(10), true);
-  EXPECT_EQ(pool->limit(), 1000);
+  EXPECT_EQ(pool->limit(), 1);
+  Threads threads(1);
+  threads.run([&] {
+    std::vector<Pool::Permit> permits;
+    for (int i = 0; i < 5; ++i) permits.push_back(pool->acquire());
+    EXPECT_EQ(pool->in_flight(), 5);
+  });
   PoolAccess::apply(*pool, policy_with(10), false);
-  EXPECT_EQ(pool->limit(), 3);
+  EXPECT_EQ(pool->limit(), 1);
 }
 
 class PoolOnThreads : public testing::TestWithParam<int> {};

@@ -62,6 +62,16 @@ TEST(Registry, HasADefaultPoolAndUpstreamOtherBeforeAnyPolicy) {
   EXPECT_EQ(registry.find_upstream("payments"), nullptr);
 }
 
+TEST(Registry, AShadowPolicyClassifiesButEndsNoRequest) {
+  MetricsRegistry metrics;
+  Registry registry(metrics);
+  decision::Policy policy = shop();
+  policy.shadow = true;
+  registry.apply(policy);
+  EXPECT_EQ(registry.route("/checkout").priority, decision::Priority::critical);
+  EXPECT_FALSE(registry.route("/checkout").deadline);
+}
+
 TEST(Registry, ClassifiesRequestsByTheFirstRouteThatMatches) {
   MetricsRegistry metrics;
   Registry registry(metrics);

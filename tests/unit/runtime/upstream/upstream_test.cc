@@ -300,6 +300,7 @@ TEST_F(UpstreamOfTwo, AShadowPolicyRefusesNothingAndShowsWhatItWould) {
   threads.run([&] {
     std::vector<Upstream::Call> calls;
     for (int i = 0; i < 5; ++i) calls.push_back(upstream->begin());
+    EXPECT_GE(calls[0].deadline(), now() + decision::UpstreamPolicy{}.timeout - 5s);
     EXPECT_EQ(stats().in_flight, 5);
     EXPECT_EQ(stats().limit, 2);
     EXPECT_EQ(stats().breaker, BreakerState::open);
