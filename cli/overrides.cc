@@ -108,7 +108,7 @@ void add_pool(CLI::App& app, Session& session) {
 void add_drain(CLI::App& app, Session& session) {
   auto options = std::make_shared<Options>();
   auto undo = std::make_shared<bool>(false);
-  CLI::App* command = app.add_subcommand("drain", "Let a node finish what it has and take nothing new");
+  CLI::App* command = app.add_subcommand("drain", "Take a node out of service: /healthz says so, connections close");
   command->add_option("node", options->name, "Name of the node")->required();
   command->add_flag("--undo", *undo, "Let it take requests again");
   add_service(*command, options->service);

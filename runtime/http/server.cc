@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
 
@@ -160,11 +161,19 @@ void ServerState::drain_thread() {
 }
 
 struct Server::State {
+  void stop_accepting() {
+    for (Fiber& acceptor : acceptors) acceptor.cancel();
+  }
+
   std::shared_ptr<ServerState> shared;
-  std::vector<net::Listener> listeners;
-  std::vector<Fiber> acceptors;
   std::string address;
   std::uint16_t port = 0;
+
+  // The runtime starts and drains on threads of its own choice.
+  std::mutex mutex;
+  bool ended = false;
+  std::vector<net::Listener> listeners;
+  std::vector<Fiber> acceptors;
 };
 
 Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_shared<State>()) {
@@ -202,6 +211,8 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
   RuntimeAccess::on_run(runtime, [weak = std::weak_ptr(state_), &runtime] {
     const auto state = weak.lock();
     if (!state) return;
+    std::lock_guard lock(state->mutex);
+    if (state->ended) return;
     for (unsigned i = 0; i < state->listeners.size(); ++i) {
       auto listener = std::make_shared<net::Listener>(std::move(state->listeners[i]));
       state->acceptors.push_back(
@@ -213,7 +224,10 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
   runtime.on_drain([weak = std::weak_ptr(state_), &runtime] {
     const auto state = weak.lock();
     if (!state) return;
-    for (Fiber& acceptor : state->acceptors) acceptor.cancel();
+    {
+      std::lock_guard lock(state->mutex);
+      state->stop_accepting();
+    }
     for (unsigned i = 0; i < runtime.threads(); ++i) {
       // What is in flight is not known before each thread has looked.
       runtime.spawn_on(
@@ -224,7 +238,9 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
 }
 
 Server::~Server() {
-  for (Fiber& acceptor : state_->acceptors) acceptor.cancel();
+  std::lock_guard lock(state_->mutex);
+  state_->ended = true;
+  state_->stop_accepting();
 }
 
 void Server::route(std::string_view method, std::string_view pattern, Handler handler) {

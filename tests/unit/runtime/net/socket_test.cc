@@ -407,8 +407,9 @@ TEST_F(Sockets, CancelEndsAcceptAndTheListenerCanBeDestroyedElsewhere) {
 }
 
 TEST_F(Sockets, AcceptGoesOnAfterDescriptorsWereExhausted) {
-  // UndefinedBehaviorSanitizer needs a pipe for its first look at a type: let it see the logger while there are some.
-  spdlog::warn("about to exhaust the descriptors");
+  // UndefinedBehaviorSanitizer needs a pipe for its first look at a type: let it see those of the log while there is
+  // one.
+  spdlog::error("about to {} {}", std::string("exhaust"), "the descriptors");
   rlimit before;
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   run([&] {
