@@ -67,6 +67,7 @@ function(penstock_test name)
   elseif("thread" IN_LIST PENSTOCK_SANITIZE)
     set(_environment ENVIRONMENT "TSAN_OPTIONS=history_size=4:second_deadlock_stack=1")
   endif()
+  # An empty list of labels would take the next word for one: it comes last.
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 30
-    PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ${_environment})
+    PROPERTIES TIMEOUT ${arg_TIMEOUT} ${_environment} LABELS "${arg_LABELS}")
 endfunction()
