@@ -6,7 +6,10 @@ using namespace penstock;
 
 int main() {
   Runtime runtime({.service = "shop"});
-  Agent agent(runtime, {.controller = "127.0.0.1:7300", .node = "shop-1", .policy_file = "shop.yaml"});
+  Agent agent(runtime, {.controller = "127.0.0.1:7300",
+                        .node = "shop-1",
+                        .metrics_address = "127.0.0.1:8080",
+                        .policy_file = "shop.yaml"});
   http::Client client(runtime);
   http::Server server(runtime, {.port = 8080});
 
