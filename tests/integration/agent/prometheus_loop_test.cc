@@ -13,6 +13,7 @@
 #include <fstream>
 #include <future>
 #include <memory>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -171,9 +172,15 @@ TEST_F(Settled, LimitFollowsPrometheusAndHoldsWithoutIt) {
   // The third party of this service slows down: 50 + 2 x 50 x 1 = 150
   node_.latency = milliseconds(1'000);
   ASSERT_TRUE(eventually([&] { return node_.limit() > 125; }, seconds(30))) << node_.limit() << controller_.log();
-  const v1::WhyResponse why = hand_.why("pool", "default");
+  // The requests in flight are seen before the latency of those that end: the decision may rest on either.
+  v1::WhyResponse why;
+  const auto slow = [&] {
+    why = hand_.why("pool", "default");
+    return std::regex_search(why.summary(), std::regex("/s at (0\\.[3-9]|[1-9])[0-9.]*s"));
+  };
+  EXPECT_TRUE(eventually(slow)) << why.DebugString();
   EXPECT_NEAR(number(why.evidence(), "rate"), 50, 15) << why.DebugString();
-  EXPECT_GT(number(why.evidence(), "latency_seconds"), 0.3);
+  EXPECT_GT(number(why.evidence(), "latency_seconds"), 0.05);
   EXPECT_GT(number(why.evidence(), "result"), 100);
   std::string steps;
   for (const auto& step : why.steps()) steps += step + "\n";
@@ -186,9 +193,15 @@ TEST_F(Settled, LimitFollowsPrometheusAndHoldsWithoutIt) {
   ASSERT_TRUE(eventually([&] { return held("prometheus_connect"); }));
   const int limit = node_.limit();
   node_.latency = milliseconds(10);
-  std::this_thread::sleep_for(seconds(2));
+  const auto failures = [&] {
+    std::smatch found;
+    const std::string text = metrics();
+    const std::regex line("query_errors_total\\{reason=\"connect\"\\} (\\d+)");
+    return std::regex_search(text, found, line) ? std::stoi(found[1]) : 0;
+  };
+  const int before = failures();
+  EXPECT_TRUE(eventually([&] { return failures() >= before + 20; })) << "turns without Prometheus are not counted";
   EXPECT_EQ(node_.limit(), limit);
-  EXPECT_THAT(metrics(), testing::ContainsRegex("query_errors_total\\{reason=\"connect\"\\} [1-9]"));
 
   // Something else answers in its place.
   Runtime runtime({.service = "garbage", .threads = 1, .drain_grace = milliseconds(100)});
