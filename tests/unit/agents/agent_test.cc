@@ -1,4 +1,5 @@
 #include "penstock/agent.h"
+#include "tests/unit/own_path.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -28,7 +29,7 @@ class PolicyFile : public testing::Test {
   }
 
   Runtime runtime_{RuntimeOptions{.service = "shop", .threads = 1}};
-  std::string path_ = testing::TempDir() + "/penstock-agent-" + std::to_string(::getpid()) + ".yaml";
+  std::string path_ = own_path("agent.yaml");
 };
 
 TEST_F(PolicyFile, GovernsFromTheStartWithoutAController) {

@@ -10,6 +10,7 @@
 #include "penstock/v1/admin.grpc.pb.h"
 #include "proto/errors/error.h"
 #include "tests/unit/cli/invocation.h"
+#include "tests/unit/own_path.h"
 #include "tests/unit/policy/sample.h"
 
 namespace penstock::cli {
@@ -59,7 +60,7 @@ class FailingController : public v1::AdminService::Service {
 
 class AFailingController : public testing::Test {
  protected:
-  AFailingController() : file_(testing::TempDir() + "/penstock_client.yaml") { std::ofstream(file_) << policy::kShop; }
+  AFailingController() : file_(own_path("client.yaml")) { std::ofstream(file_) << policy::kShop; }
   ~AFailingController() override { std::remove(file_.c_str()); }
 
   Invocation apply(const std::string& timeout = "5s") {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tests/unit/cli/invocation.h"
+#include "tests/unit/own_path.h"
 
 namespace penstock::cli {
 namespace {
@@ -106,7 +107,7 @@ TEST(Completion, KnowsEveryCommand) {
 
 TEST(Completion, CompletesInBash) {
   const std::string script = invoke({"completion", "bash"}).out;
-  const std::string path = testing::TempDir() + "/penstock_completion.bash";
+  const std::string path = own_path("completion.bash");
   const auto complete = [&](const std::string& words, int at) {
     FILE* file = fopen(path.c_str(), "w");
     fputs((script + "COMP_WORDS=(" + words + "); COMP_CWORD=" + std::to_string(at) +

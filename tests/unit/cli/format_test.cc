@@ -11,6 +11,7 @@
 #include "cli/resource.h"
 #include "cli/table.h"
 #include "cli/text_diff.h"
+#include "tests/unit/own_path.h"
 
 namespace penstock::cli {
 namespace {
@@ -94,7 +95,7 @@ TEST(Diff, ChangesFarApartAreHunksOfTheirOwn) {
 TEST(Diff, AppliesWithPatch) {
   const std::string before = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\nm\n";
   const std::string after = "z\na\nb\nc\ne\nf\ng\nh\ni\nj\nk\nl\nm\nn\n";
-  const std::string path = testing::TempDir() + "/penstock_diff";
+  const std::string path = own_path("diff");
   const auto write = [](const std::string& name, const std::string& text) {
     FILE* file = fopen(name.c_str(), "w");
     fputs(text.c_str(), file);

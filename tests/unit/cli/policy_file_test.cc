@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "tests/unit/cli/invocation.h"
+#include "tests/unit/own_path.h"
 #include "tests/unit/policy/sample.h"
 
 namespace penstock::cli {
@@ -17,7 +18,7 @@ class AFile : public testing::Test {
     for (const std::string& path : paths_) std::remove(path.c_str());
   }
   std::string write(const std::string& name, const std::string& text) {
-    paths_.push_back(testing::TempDir() + "/penstock_" + name);
+    paths_.push_back(own_path(name));
     std::ofstream(paths_.back(), std::ios::binary) << text;
     return paths_.back();
   }

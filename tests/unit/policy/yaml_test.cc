@@ -6,6 +6,7 @@
 #include <fstream>
 #include <string>
 
+#include "tests/unit/own_path.h"
 #include "tests/unit/policy/sample.h"
 
 namespace penstock::policy {
@@ -209,7 +210,7 @@ TEST(Yaml, TheStatusCarriesReasonAndEveryLine) {
 }
 
 TEST(Yaml, LoadsTheOnePolicyOfAFile) {
-  const std::string path = testing::TempDir() + "/penstock_load.yaml";
+  const std::string path = own_path("load.yaml");
   std::ofstream(path) << kShop;
   ASSERT_TRUE(load_policy(path).ok());
   EXPECT_EQ(load_policy(path)->metadata().name(), "shop");

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "penstock/fiber.h"
+#include "tests/unit/own_path.h"
 #include "tests/unit/runtime/fiber/threads.h"
 
 namespace penstock::net {
@@ -360,7 +361,7 @@ TEST_F(Sockets, ConnectNeedsANumericAddress) {
 
 TEST_F(Sockets, UnixSocket) {
   run([] {
-    const std::string path = testing::TempDir() + "/penstock-socket-test-" + std::to_string(::getpid());
+    const std::string path = own_path("socket");
     {
       Listener listener({path, 0}, 10);
       EXPECT_EQ(listener.endpoint().host, path);
