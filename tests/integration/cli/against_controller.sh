@@ -74,6 +74,18 @@ YAML
 }
 
 start_controller 127.0.0.1:0
+
+# Clients without our declarations ask for health and for what there is: one length-prefixed message, over plain HTTP/2.
+grpc_bytes() {
+  printf "$2" | curl -s -m 10 --http2-prior-knowledge -H 'content-type: application/grpc' -H 'te: trailers' \
+    --data-binary @- -o "$work/out" "http://$address/$1" 2>"$work/err"
+}
+grpc_bytes grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo '\0\0\0\0\2\x3a\0'
+for service in penstock.v1.AdminService penstock.v1.AgentService grpc.health.v1.Health; do
+  grep -qaF "$service" "$work/out" || fail "reflection lacks $service"
+done
+grpc_bytes grpc.health.v1.Health/Check '\0\0\0\0\0'
+[[ $(od -An -tx1 "$work/out" | tr -d ' \n') == 00000000020801 ]] || fail "health is not SERVING"
 policy 20000 >"$work/shop.yaml"
 policy 30000 >"$work/shop2.yaml"
 sed 's/timeout/timeot/' "$work/shop.yaml" >"$work/bad.yaml"
