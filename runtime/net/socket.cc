@@ -193,7 +193,7 @@ Socket Socket::connect(const Endpoint& to, Duration timeout, error_code& ec) {
   return socket;
 }
 
-std::size_t Socket::readv(const iovec* parts, int count, error_code& ec) {
+std::size_t Socket::read_parts(const iovec* parts, int count, error_code& ec) {
   ec = {};
   if (watch_ == nullptr) {
     ec = boost::asio::error::bad_descriptor;
@@ -231,7 +231,7 @@ std::size_t Socket::readv(const iovec* parts, int count, error_code& ec) {
   }
 }
 
-std::size_t Socket::writev(const iovec* parts, int count, error_code& ec) {
+std::size_t Socket::write_parts(const iovec* parts, int count, error_code& ec) {
   ec = {};
   if (watch_ == nullptr) {
     ec = boost::asio::error::bad_descriptor;

@@ -1,9 +1,5 @@
 #pragma once
 
-#include <sys/uio.h>
-
-#include <array>
-#include <boost/asio/buffer.hpp>
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
 #include <chrono>
@@ -14,6 +10,7 @@
 #include <vector>
 
 #include "penstock/error.h"
+#include "penstock/stream.h"
 
 namespace penstock::net {
 
@@ -28,13 +25,8 @@ struct Endpoint {
   bool operator==(const Endpoint&) const = default;
 };
 
-// A connected stream socket whose waits suspend the fiber. Belongs to the thread that made it. Meets Beast's
-// SyncReadStream and SyncWriteStream. One fiber may read while another one writes.
-//
-// Every operation waits at most until min(io timeout, the fiber's deadline). The io timeout gives
-// boost::asio::error::timed_out; the fiber's deadline and cancellation throw DeadlineExceeded and Cancelled. What waits
-// when another fiber closes the socket gets boost::asio::error::operation_aborted.
-class Socket {
+// A connected stream socket.
+class Socket final : public Stream {
  public:
   Socket() = default;
   // Takes a non-blocking descriptor and registers it with this thread's reactor. Throws boost::system::system_error;
@@ -42,74 +34,31 @@ class Socket {
   explicit Socket(int fd);
   Socket(Socket&&) noexcept;
   Socket& operator=(Socket&&) noexcept;
-  ~Socket();
+  ~Socket() override;
 
   // Numeric endpoints only; see resolve(). Timeout zero: none but the fiber's deadline.
   static Socket connect(const Endpoint& to, Duration timeout, error_code& ec);
 
-  bool is_open() const { return watch_ != nullptr; }
+  bool is_open() const override { return watch_ != nullptr; }
   // -1 when closed.
   int fd() const;
-  void close();
-  void shutdown_send();
+  void close() override;
+  void shutdown_send() override;
 
-  // For each single operation from now on; zero: none.
-  void set_io_timeout(Duration d) { io_timeout_ = d; }
+  void set_io_timeout(Duration d) override { io_timeout_ = d; }
 
   // Called once, on this thread, when the peer shuts down its sending side, resets or vanishes while no read is
   // waiting; also at once if it already has and nothing is left to read. Must not wait. Empty: none.
   void on_hangup(std::function<void()> fn);
 
-  // At least one byte, or an error; boost::asio::error::eof at the end of the stream.
-  template <class MutableBuffers>
-  std::size_t read_some(const MutableBuffers& buffers, error_code& ec) {
-    const Parts parts(buffers);
-    return readv(parts.list.data(), parts.count, ec);
-  }
-  template <class ConstBuffers>
-  std::size_t write_some(const ConstBuffers& buffers, error_code& ec) {
-    const Parts parts(buffers);
-    return writev(parts.list.data(), parts.count, ec);
-  }
-  // As above; errors are thrown as boost::system::system_error.
-  template <class MutableBuffers>
-  std::size_t read_some(const MutableBuffers& buffers) {
-    error_code ec;
-    const std::size_t n = read_some(buffers, ec);
-    if (ec) throw boost::system::system_error(ec, "read");
-    return n;
-  }
-  template <class ConstBuffers>
-  std::size_t write_some(const ConstBuffers& buffers) {
-    error_code ec;
-    const std::size_t n = write_some(buffers, ec);
-    if (ec) throw boost::system::system_error(ec, "write");
-    return n;
-  }
+  std::size_t read_parts(const iovec* parts, int count, error_code& ec) override;
+  std::size_t write_parts(const iovec* parts, int count, error_code& ec) override;
 
   // Whether the peer has closed or sent something unasked: an idle connection that is of no more use.
   bool stale();
 
  private:
   class Watch;
-
-  // The first 16 non-empty parts of a buffer sequence: a call for some bytes need not take them all.
-  struct Parts {
-    template <class Buffers>
-    explicit Parts(const Buffers& buffers) {
-      const auto end = boost::asio::buffer_sequence_end(buffers);
-      for (auto it = boost::asio::buffer_sequence_begin(buffers); it != end && count < 16; ++it) {
-        // A const buffer is only ever read from.
-        const boost::asio::const_buffer part(*it);
-        if (part.size() != 0) list[count++] = {const_cast<void*>(part.data()), part.size()};
-      }
-    }
-    std::array<iovec, 16> list;
-    int count = 0;
-  };
-
-  std::size_t readv(const iovec* parts, int count, error_code& ec);
-  std::size_t writev(const iovec* parts, int count, error_code& ec);
 
   Watch* watch_ = nullptr;
   Duration io_timeout_{};
