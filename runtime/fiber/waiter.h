@@ -17,19 +17,20 @@ class Scheduler;
 enum class Wake { notified, deadline, cancelled };
 
 // The one primitive that everything waits with: parks the fiber that made it until it is notified, its deadline passes
-// or the fiber is cancelled; exactly one of the three wins. Lives on the waiting fiber's stack, for one wait.
+// or the fiber is cancelled; exactly one of the three wins. Lives on the waiting fiber's stack, for one wait. On a
+// thread without a scheduler it blocks the thread, and there is no cancellation.
 //
 // notify() is thread-safe and may come before wait(), which then returns at once. After wait() returned anything but
 // `notified`, no notify() will succeed any more; whoever keeps the waiter in a list removes it before it is destroyed.
 class Waiter {
  public:
-  // Of the calling fiber. Terminates when the thread runs no scheduler.
+  // Of the calling fiber or plain thread.
   Waiter();
   ~Waiter();
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
 
-  // At the latest until min(until, the fiber's deadline).
+  // At the latest until min(until, the fiber's deadline). Terminates in a callback of a scheduler thread's dispatcher.
   Wake wait(Instant until = Instant::max());
 
   // True when this call ended the wait.
@@ -44,17 +45,20 @@ class Waiter {
   // A wait is armed, then parked (its fiber is suspended, or about to be), then ended; armed may end directly.
   enum Phase { armed, parked, ended };
   bool end(Wake why) noexcept;
+  Wake wait_on_thread(Instant until) noexcept;
+  bool end_on_thread(Wake why) noexcept;
 
+  // Null on a plain thread.
   Scheduler* scheduler_;
   boost::fibers::context* context_;
-  // Phase, or ended plus the reason.
+  // Phase, or ended plus the reason. What a plain thread's futex waits on.
   std::atomic<int> state_{armed};
   std::size_t heap_index_ = 0;
   Waiter* next_ended_ = nullptr;
 };
 
 // Throws what `why` stands for: DeadlineExceeded if the fiber's own deadline passed, Cancelled; returns for `notified`
-// and for a deadline that was only the wait's own.
+// and for a deadline that was only the wait's own. Plain threads have no other.
 void throw_if_interrupted(Wake why, const char* waiting_for);
 
 }  // namespace penstock::fiber
