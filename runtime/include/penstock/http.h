@@ -8,10 +8,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 #include "penstock/error.h"
+#include "penstock/http_client.h"
+#include "penstock/http_message.h"
 
 // HTTP/1.1, server and client, as plain synchronous code on fibers.
 namespace penstock {
@@ -19,8 +19,6 @@ class Runtime;
 }
 
 namespace penstock::http {
-
-using Headers = std::vector<std::pair<std::string, std::string>>;
 
 // A received request. Views are valid for the life of the handler's call.
 class Request {
@@ -47,20 +45,6 @@ class Request {
   const State* state_;
 };
 
-// What a handler returns, and what the client received.
-struct Response {
-  int status = 200;
-  Headers headers;
-  std::string body;
-
-  // Case-insensitive; empty when absent.
-  std::string_view header(std::string_view name) const;
-
-  static Response text(std::string body, int status = 200);
-  static Response json(std::string body, int status = 200);
-  static Response html(std::string body, int status = 200);
-};
-
 // An exception of a handler becomes an answer: Rejected 503 with Retry-After, DeadlineExceeded 504, others 500. An
 // error of a call to an upstream (CallError) becomes 502.
 using Handler = std::function<Response(const Request&)>;
@@ -73,8 +57,8 @@ struct ServerOptions {
   bool serve_metrics = true;
   // Pools, priorities and deadlines of the policy apply to the routes; off for auxiliary servers.
   bool admission = true;
-  std::size_t max_header_bytes = 16 * 1024;       // over: 431
-  std::size_t max_body_bytes = 1024 * 1024;       // over: 413
+  std::size_t max_header_bytes = 16 * 1024;  // over: 431
+  std::size_t max_body_bytes = 1024 * 1024;  // over: 413
   // From the first byte of a request (or from accept) to the end of its header: over, 408 and close.
   std::chrono::milliseconds header_timeout{10'000};
   // Between two reads of a body, two writes of a response: over, close.
@@ -103,48 +87,6 @@ class Server {
   // "127.0.0.1:port" as bound.
   std::string address() const;
   std::uint16_t port() const;
-
- private:
-  struct State;
-  std::shared_ptr<State> state_;
-};
-
-// A call that got no usable answer: refused, reset, garbage, or a name that does not resolve.
-class CallError : public std::runtime_error {
- public:
-  explicit CallError(const std::string& what) : std::runtime_error(what) {}
-};
-
-struct ClientOptions {
-  // Beyond what the call's deadline allows.
-  std::chrono::milliseconds connect_timeout{1'000};
-  std::size_t max_header_bytes = 16 * 1024;
-  std::size_t max_body_bytes = 16 * 1024 * 1024;
-  // Idle connections kept per host and scheduler thread, and for how long.
-  int max_idle = 64;
-  std::chrono::milliseconds idle_timeout{30'000};
-  // Extra attempts for idempotent methods on a failed connection, within the upstream's retry budget.
-  int retries = 1;
-  // Answers that count as an error of the upstream: status >= this.
-  int error_status = 500;
-};
-
-// Calls by absolute URL ("http://host:port/path"). The host is matched to the policy's upstreams, whose guard is put
-// around the call; hosts that match none are counted as upstream "other". Thread-safe; called from fibers only:
-// std::logic_error elsewhere.
-//
-// Each call waits at most until min(upstream's timeout, the fiber's deadline). Throws Rejected, DeadlineExceeded,
-// Cancelled, CallError. A cancelled call closes its connection, so that the peer can stop as well. A response with an
-// error status is returned, not thrown.
-class Client {
- public:
-  explicit Client(Runtime& runtime, ClientOptions options = {});
-  ~Client();
-  Client(const Client&) = delete;
-
-  Response get(std::string_view url, const Headers& headers = {});
-  Response post(std::string_view url, std::string_view body, const Headers& headers = {});
-  Response request(std::string_view method, std::string_view url, std::string_view body, const Headers& headers);
 
  private:
   struct State;
