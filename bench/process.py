@@ -52,14 +52,30 @@ def wait_for(url):
         time.sleep(0.05)
 
 
-def wrk(url, connections, seconds, core):
-    """Requests answered, their rate, and the 99th percentile of latency in ms. Any error ends the benchmark."""
+def memory_kib(pid, field="VmRSS"):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        own = int(re.search(field + r":\s+(\d+) kB", file.read())[1])
+    return own + sum(memory_kib(child, field) for child in children(pid))
+
+
+def wrk_report(url, connections, seconds, core):
+    """Requests answered, their rate, and percentiles of their latency. Any error ends the benchmark."""
     said = subprocess.run(
         ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url],
         check=True, capture_output=True, text=True).stdout
     if "Socket errors" in said or "Non-2xx" in said:
         raise SystemExit(f"bench: the load saw errors\n{said}")
-    requests = int(re.search(r"(\d+) requests in", said)[1])
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
-    number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", said).groups()
-    return requests, rate, float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
+
+    def percentile(p):
+        number, unit = re.search(p + r"%\s+([\d.]+)(us|ms|s)", said).groups()
+        return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
+
+    return {"requests": int(re.search(r"(\d+) requests in", said)[1]),
+            "requests_per_s": float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]),
+            "p50_ms": percentile("50"), "p99_ms": percentile("99")}
+
+
+def wrk(url, connections, seconds, core):
+    """Requests answered, their rate, and the 99th percentile of latency in ms. Any error ends the benchmark."""
+    report = wrk_report(url, connections, seconds, core)
+    return report["requests"], report["requests_per_s"], report["p99_ms"]

@@ -1,0 +1,106 @@
+"""What a request costs that makes one call of 50 ms to a third party, 1000 of them in flight: our server with a guarded
+client, against the least that epoll can do, nginx, and Go."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+
+import process
+import report
+
+IN_FLIGHT = 1000
+TARGETS = ["bench-proxy-penstock", "bench-proxy-raw-epoll", "bench-proxy-upstream"]
+
+NGINX = """
+daemon off;
+worker_processes 1;
+pid {folder}/pid;
+error_log stderr error;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off;
+  keepalive_requests 1000000000;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  upstream orders {{
+    server {upstream};
+    keepalive 2000;
+    keepalive_requests 1000000000;
+  }}
+  server {{
+    listen {address} backlog=4096;
+    location = /order {{
+      proxy_pass http://orders;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_read_timeout 2s;
+    }}
+  }}
+}}
+"""
+
+
+def free_address():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def subjects(build, folder, upstream):
+    """Name: command, and its address if it does not print it."""
+    port = upstream.rsplit(":", 1)[1]
+    url = f"http://{upstream}/order"
+    found = {
+        "penstock": ([f"{build}/bench/proxy/bench-proxy-penstock", port], None),
+        "raw_epoll": ([f"{build}/bench/proxy/bench-proxy-raw-epoll", port], None),
+    }
+    if shutil.which("nginx"):
+        address = free_address()
+        config = os.path.join(folder, "nginx.conf")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(NGINX.format(folder=folder, address=address, upstream=upstream))
+        found["nginx"] = (["nginx", "-p", folder, "-c", config, "-e", "stderr"], address)
+    if shutil.which("go"):
+        program = os.path.join(folder, "go-proxy")
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "proxy", "main.go")
+        subprocess.run(["go", "build", "-o", program, source], check=True)
+        found["go"] = ([program, url], None)
+    return found
+
+
+def run(build, options):
+    server_core, load_core = process.cores()
+    rows = report.Rows()
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-bench-"))
+        _, upstream = stack.enter_context(process.server([f"{build}/bench/proxy/bench-proxy-upstream"], load_core))
+        running = {}
+        for subject, (command, address) in subjects(build, folder, upstream).items():
+            pid, address = stack.enter_context(process.server(command, server_core, address))
+            url = f"http://{address}/order"
+            process.wait_for(url)
+            process.wrk(url, 64, 1, load_core)
+            at_rest = process.memory_kib(pid)
+            process.wrk(url, IN_FLIGHT, 1, load_core)
+            # What it holds for requests in flight and both their connections, most of which it keeps afterwards.
+            rows.add(f"{IN_FLIGHT} in flight", subject,
+                     kib_per_in_flight=(process.memory_kib(pid, "VmHWM") - at_rest) / IN_FLIGHT)
+            running[subject] = (pid, url)
+        # Interleaved, so that what else the machine does meets all alike.
+        for _ in range(options.runs):
+            for subject, (pid, url) in running.items():
+                before = process.cpu_us(pid)
+                said = process.wrk_report(url, IN_FLIGHT, options.seconds, load_core)
+                rows.add(f"{IN_FLIGHT} in flight", subject,
+                         cpu_us_per_request=(process.cpu_us(pid) - before) / said.pop("requests"), **said)
+    medians = rows.medians()
+    base = next(row["metrics"]["cpu_us_per_request"] for row in medians if row["subject"] == "raw_epoll")
+    for row in medians:
+        row["metrics"]["cpu_of_raw_epoll"] = round(row["metrics"]["cpu_us_per_request"] / base, 3)
+    return medians
