@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import subprocess
+import threading
 import time
 
 TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
@@ -52,30 +53,68 @@ def wait_for(url):
         time.sleep(0.05)
 
 
-def memory_kib(pid, field="VmRSS"):
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        own = int(re.search(field + r":\s+(\d+) kB", file.read())[1])
-    return own + sum(memory_kib(child, field) for child in children(pid))
+class Load:
+    """What wrk said."""
+
+    def __init__(self, said):
+        self.requests = int(re.search(r"(\d+) requests in", said)[1])
+        self.rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+        self.p50_ms = self._quantile(said, "50%")
+        self.p99_ms = self._quantile(said, "99%")
+
+    @staticmethod
+    def _quantile(said, which):
+        number, unit = re.search(which + r"\s+([\d.]+)(us|ms|s)", said).groups()
+        return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
 
 
-def wrk_report(url, connections, seconds, core):
-    """Requests answered, their rate, and percentiles of their latency. Any error ends the benchmark."""
+def wrk(url, connections, seconds, core):
+    """Any error ends the benchmark."""
     said = subprocess.run(
         ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url],
         check=True, capture_output=True, text=True).stdout
     if "Socket errors" in said or "Non-2xx" in said:
-        raise SystemExit(f"bench: the load saw errors\n{said}")
-
-    def percentile(p):
-        number, unit = re.search(p + r"%\s+([\d.]+)(us|ms|s)", said).groups()
-        return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
-
-    return {"requests": int(re.search(r"(\d+) requests in", said)[1]),
-            "requests_per_s": float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]),
-            "p50_ms": percentile("50"), "p99_ms": percentile("99")}
+        raise SystemExit(f"bench: the load saw errors from {url}\n{said}")
+    return Load(said)
 
 
-def wrk(url, connections, seconds, core):
-    """Requests answered, their rate, and the 99th percentile of latency in ms. Any error ends the benchmark."""
-    report = wrk_report(url, connections, seconds, core)
-    return report["requests"], report["requests_per_s"], report["p99_ms"]
+def tree(pid):
+    """A process and all below it."""
+    return [pid] + [below for child in children(pid) for below in tree(child)]
+
+
+def resident_kib(pid, field="VmRSS"):
+    """Of a process and its children, now, or at most so far (VmHWM); pages that they share count in each."""
+    total = 0
+    for one in tree(pid):
+        with open(f"/proc/{one}/status", encoding="ascii") as file:
+            total += int(re.search(field + r":\s+(\d+) kB", file.read())[1])
+    return total
+
+
+def threads(pid):
+    return sum(len(os.listdir(f"/proc/{one}/task")) for one in tree(pid))
+
+
+class Watch(contextlib.AbstractContextManager):
+    """The most memory and threads of a process while it lasts, seen every 20 ms."""
+
+    def __init__(self, pid):
+        self._pid = pid
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.resident_kib = 0
+        self.threads = 0
+
+    def _look(self):
+        while not self._ended.wait(0.02):
+            self.resident_kib = max(self.resident_kib, resident_kib(self._pid))
+            self.threads = max(self.threads, threads(self._pid))
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self._ended.set()
+        self._thread.join()

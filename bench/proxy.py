@@ -3,11 +3,9 @@ client, against the least that epoll can do, nginx, and Go."""
 
 import contextlib
 import os
-import shutil
-import socket
-import subprocess
 import tempfile
 
+import peers
 import process
 import report
 
@@ -46,12 +44,6 @@ http {{
 """
 
 
-def free_address():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
 def subjects(build, folder, upstream):
     """Name: command, and its address if it does not print it."""
     port = upstream.rsplit(":", 1)[1]
@@ -60,17 +52,14 @@ def subjects(build, folder, upstream):
         "penstock": ([f"{build}/bench/proxy/bench-proxy-penstock", port], None),
         "raw_epoll": ([f"{build}/bench/proxy/bench-proxy-raw-epoll", port], None),
     }
-    if shutil.which("nginx"):
-        address = free_address()
+    if peers.has("nginx"):
+        address = peers.free_address()
         config = os.path.join(folder, "nginx.conf")
         with open(config, "w", encoding="ascii") as file:
             file.write(NGINX.format(folder=folder, address=address, upstream=upstream))
         found["nginx"] = (["nginx", "-p", folder, "-c", config, "-e", "stderr"], address)
-    if shutil.which("go"):
-        program = os.path.join(folder, "go-proxy")
-        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "proxy", "main.go")
-        subprocess.run(["go", "build", "-o", program, source], check=True)
-        found["go"] = ([program, url], None)
+    if peers.has("go"):
+        found["go"] = (peers.go(folder, "proxy/main.go") + [url], None)
     return found
 
 
@@ -86,21 +75,18 @@ def run(build, options):
             url = f"http://{address}/order"
             process.wait_for(url)
             process.wrk(url, 64, 1, load_core)
-            at_rest = process.memory_kib(pid)
+            at_rest = process.resident_kib(pid)
             process.wrk(url, IN_FLIGHT, 1, load_core)
             # What it holds for requests in flight and both their connections, most of which it keeps afterwards.
             rows.add(f"{IN_FLIGHT} in flight", subject,
-                     kib_per_in_flight=(process.memory_kib(pid, "VmHWM") - at_rest) / IN_FLIGHT)
+                     kib_per_in_flight=(process.resident_kib(pid, "VmHWM") - at_rest) / IN_FLIGHT)
             running[subject] = (pid, url)
         # Interleaved, so that what else the machine does meets all alike.
         for _ in range(options.runs):
             for subject, (pid, url) in running.items():
                 before = process.cpu_us(pid)
-                said = process.wrk_report(url, IN_FLIGHT, options.seconds, load_core)
+                load = process.wrk(url, IN_FLIGHT, options.seconds, load_core)
                 rows.add(f"{IN_FLIGHT} in flight", subject,
-                         cpu_us_per_request=(process.cpu_us(pid) - before) / said.pop("requests"), **said)
-    medians = rows.medians()
-    base = next(row["metrics"]["cpu_us_per_request"] for row in medians if row["subject"] == "raw_epoll")
-    for row in medians:
-        row["metrics"]["cpu_of_raw_epoll"] = round(row["metrics"]["cpu_us_per_request"] / base, 3)
-    return medians
+                         cpu_us_per_request=(process.cpu_us(pid) - before) / load.requests,
+                         requests_per_s=load.rate, p50_ms=load.p50_ms, p99_ms=load.p99_ms)
+    return report.against(rows.medians(), "raw_epoll", "cpu_us_per_request", "cpu_of_raw_epoll")

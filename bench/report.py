@@ -24,6 +24,15 @@ class Rows:
         ]
 
 
+def against(rows, yardstick, metric, ratio):
+    """Adds the ratio of a metric to that of the yardstick in the same case."""
+    base = {row["case"]: row["metrics"][metric] for row in rows if row["subject"] == yardstick}
+    for row in rows:
+        if row["case"] in base:
+            row["metrics"][ratio] = round(row["metrics"][metric] / base[row["case"]], 3)
+    return rows
+
+
 def table(rows):
     metrics = []
     for row in rows:

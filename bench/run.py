@@ -29,6 +29,8 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="also write the rows there")
     parser.add_argument("--runs", type=int, help="interleaved runs, of which the medians are told")
     parser.add_argument("--seconds", type=int, help="length of each measurement")
+    parser.add_argument("--subjects", type=lambda text: text.split(","), metavar="A,B",
+                        help="only these; default: all that are installed")
     parser.add_argument("--build", metavar="FOLDER", help="use the programs of this build as they are")
     options = parser.parse_args()
     if options.name is None:
