@@ -106,7 +106,7 @@ Pool::~Pool() = default;
 Pool::Permit Pool::acquire(Priority priority) {
   State& state = *state_;
   const Instant arrived = now();
-  Waiting waiting;
+  Waiting waiting({.what = "a place in pool", .name = &state.name});
   waiting.priority = priority;
   waiting.deadline = current_deadline();
 

@@ -17,6 +17,8 @@ namespace penstock {
 // it out of the queue under the lock and is delivered after the lock was dropped. In the second case the fiber calls
 // verdict() before it lets go of this, however its wait ended.
 struct Waiting : decision::Ticket {
+  explicit Waiting(fiber::WaitingFor what) : waiter(what) {}
+
   fiber::Waiter waiter;
 
   // Waits the moment that the deliverer still needs, then tells.

@@ -30,7 +30,7 @@ Fiber::State::~State() {
 void Fiber::join() {
   if (!state_) throw std::logic_error("join() of a handle without a fiber");
   State& target = *state_;
-  fiber::Waiter waiter;
+  fiber::Waiter waiter({.what = "a fiber to end:", .name = &target.name});
   fiber::Wake why = fiber::Wake::notified;
   {
     std::unique_lock lock(target.mutex);
@@ -153,7 +153,7 @@ void sleep_for(Duration d) {
 }
 
 void sleep_until(Instant t) {
-  fiber::Waiter waiter;
+  fiber::Waiter waiter("a sleep");
   fiber::throw_if_interrupted(waiter.wait(t), "a sleep");
 }
 

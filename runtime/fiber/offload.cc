@@ -15,7 +15,7 @@ namespace penstock::fiber {
 
 struct OffloadThreads::Job {
   const std::function<void()>& fn;
-  Waiter done;
+  Waiter done{"a function on another thread"};
   std::exception_ptr error;
 };
 
@@ -42,7 +42,7 @@ void OffloadThreads::start_thread() {
 }
 
 void OffloadThreads::run(const std::function<void()>& fn) {
-  Job job{fn, {}, {}};
+  Job job{.fn = fn};
   {
     std::lock_guard lock(mutex_);
     queue_.push_back(&job);

@@ -222,7 +222,7 @@ void Scheduler::finish() noexcept {
 
 void Scheduler::serve() {
   while (!(finishing_ && fibers_.empty() && inbox_->close())) {
-    Waiter waiter;
+    Waiter waiter("its fibers to end");
     server_ = &waiter;
     // With posts still to be run, come back after them.
     if (finishing_ && fibers_.empty()) {

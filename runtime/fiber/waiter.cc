@@ -38,8 +38,10 @@ void futex_wake(const std::atomic<int>* word) noexcept {
 
 static_assert(sizeof(std::atomic<int>) == sizeof(int) && std::atomic<int>::is_always_lock_free);
 
-Waiter::Waiter()
-    : scheduler_(Scheduler::current()), context_(scheduler_ != nullptr ? boost::fibers::context::active() : nullptr) {}
+Waiter::Waiter(WaitingFor what)
+    : scheduler_(Scheduler::current()),
+      context_(scheduler_ != nullptr ? boost::fibers::context::active() : nullptr),
+      waiting_for_(what) {}
 
 Waiter::~Waiter() = default;
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <string>
 
 #include "penstock/error.h"
 
@@ -16,6 +17,16 @@ class Scheduler;
 // Why a wait ended.
 enum class Wake { notified, deadline, cancelled };
 
+// What is waited for, as a dump of fibers shows it: "data to read from 10.0.0.1:5432", "a place in a pool 'default'".
+struct WaitingFor {
+  // A static text.
+  const char* what;
+  // The socket whose peer is named; -1: none.
+  int fd = -1;
+  // Lives as long as the wait; null: none.
+  const std::string* name = nullptr;
+};
+
 // The one primitive that everything waits with: parks the fiber that made it until it is notified, its deadline passes
 // or the fiber is cancelled; exactly one of the three wins. Lives on the waiting fiber's stack, for one wait. On a
 // thread without a scheduler it blocks the thread, and there is no cancellation.
@@ -25,7 +36,8 @@ enum class Wake { notified, deadline, cancelled };
 class Waiter {
  public:
   // Of the calling fiber or plain thread.
-  Waiter();
+  explicit Waiter(const char* what = "something") : Waiter(WaitingFor{what}) {}
+  explicit Waiter(WaitingFor what);
   ~Waiter();
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
@@ -35,6 +47,8 @@ class Waiter {
 
   // True when this call ended the wait.
   bool notify() noexcept { return end(Wake::notified); }
+
+  const WaitingFor& waiting_for() const noexcept { return waiting_for_; }
 
  private:
   friend class Scheduler;
@@ -55,6 +69,7 @@ class Waiter {
   std::atomic<int> state_{armed};
   std::size_t heap_index_ = 0;
   Waiter* next_ended_ = nullptr;
+  const WaitingFor waiting_for_;
 };
 
 // Throws what `why` stands for: DeadlineExceeded if the fiber's own deadline passed, Cancelled; returns for `notified`

@@ -85,7 +85,7 @@ bool ServerState::try_take_place() {
 
 ServerState::Place ServerState::take_place() {
   while (!try_take_place()) {
-    fiber::Waiter waiter;
+    fiber::Waiter waiter("a connection to close");
     {
       const std::lock_guard lock(waiting_mutex_);
       waiting_.push_back(&waiter);

@@ -140,7 +140,7 @@ Socket Listener::accept(Endpoint& peer) {
       const int error = errno;
       if (connection_failed(error)) continue;
       if (error == EAGAIN) {
-        fiber::Waiter waiter;
+        fiber::Waiter waiter("a connection to accept");
         watch_->waiter = &waiter;
         const fiber::Wake why = waiter.wait();
         watch_->waiter = nullptr;

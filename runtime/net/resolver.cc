@@ -230,7 +230,7 @@ std::vector<std::string> Resolver::addresses(const std::string& host) {
   }
   // Whoever waits also keeps c-ares's time.
   while (!query->done) {
-    fiber::Waiter waiter;
+    fiber::Waiter waiter({.what = "a host name to resolve:", .name = &host});
     query->waiting.push_back(&waiter);
     const fiber::Wake why = waiter.wait(next_timeout());
     std::erase(query->waiting, &waiter);

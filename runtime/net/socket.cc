@@ -58,14 +58,14 @@ class Socket::Watch final : public fiber::Watch {
 bool Socket::Watch::wait(Wait*& slot, Instant until, const char* what, error_code& ec) {
   if (slot != nullptr) throw std::logic_error("two fibers wait for one side of a socket");
   struct Place {
-    explicit Place(Wait*& slot) : slot(slot) { slot = &wait; }
+    Place(Wait*& slot, fiber::WaitingFor what) : slot(slot), wait{fiber::Waiter(what)} { slot = &wait; }
     ~Place() {
       // A closed watch may be gone, and the slot with it.
       if (!wait.closed) slot = nullptr;
     }
     Wait*& slot;
     Wait wait;
-  } place(slot);
+  } place(slot, {.what = what, .fd = fd()});
   const fiber::Wake why = place.wait.waiter.wait(until);
   if (place.wait.closed) {
     ec = boost::asio::error::operation_aborted;

@@ -73,7 +73,7 @@ Upstream::Call Upstream::begin() {
     throw Rejected(reason, retry_after, "upstream " + state.name + ": " + std::string(decision::to_string(reason)));
   };
 
-  Waiting waiting;
+  Waiting waiting({.what = "a place in upstream", .name = &state_->name});
   enum class Next { go, wait, refused } next = Next::go;
   RejectReason reason{};
   Duration retry_after{};
