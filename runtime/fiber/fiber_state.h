@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "penstock/error.h"
+#include "runtime/http/trace_context.h"
 
 namespace penstock::fiber {
 
@@ -20,6 +21,8 @@ struct RequestAccount {
   Duration ready{};
   // By upstream; null is everything else (its client, a pool, a sleep). Names outlive the account.
   std::vector<std::pair<const std::string*, Duration>> waiting;
+  // What the request's client said; invalid: nothing. Sent on to upstreams.
+  http::TraceContext trace;
 
   void add_waiting(const std::string* upstream, Duration d);
 };
