@@ -17,7 +17,7 @@
 #include "penstock/runtime.h"
 #include "penstock/upstream.h"
 #include "runtime/admission/request_memory.h"
-#include "runtime/admission/spin_lock.h"
+#include "penstock/spin_lock.h"
 
 namespace penstock {
 

@@ -13,7 +13,7 @@
 #include "penstock/fiber.h"
 #include "runtime/admission/pool_access.h"
 #include "runtime/admission/request_memory.h"
-#include "runtime/admission/spin_lock.h"
+#include "penstock/spin_lock.h"
 #include "runtime/admission/waiting.h"
 
 namespace penstock {

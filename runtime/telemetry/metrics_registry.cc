@@ -10,7 +10,7 @@
 #include <stdexcept>
 
 #include "penstock/metrics.h"
-#include "runtime/admission/spin_lock.h"
+#include "penstock/spin_lock.h"
 #include "runtime/telemetry/process_metrics.h"
 
 namespace penstock {

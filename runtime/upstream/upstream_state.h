@@ -14,7 +14,7 @@
 #include "penstock/decision/retry_budget.h"
 #include "penstock/metrics.h"
 #include "penstock/upstream.h"
-#include "runtime/admission/spin_lock.h"
+#include "penstock/spin_lock.h"
 #include "runtime/admission/waiting.h"
 #include "runtime/upstream/upstream_access.h"
 
