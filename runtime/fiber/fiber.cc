@@ -120,6 +120,7 @@ void FiberAccess::start(const std::shared_ptr<Fiber::State>& state, std::functio
                                  } catch (...) {
                                    error = std::current_exception();
                                  }
+                                 fiber::clear_locals();
                                  end(*state, std::move(error));
                                });
   properties.release();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "penstock/error.h"
+#include "runtime/fiber/locals.h"
 #include "runtime/http/trace_context.h"
 
 namespace penstock::fiber {
@@ -39,6 +40,8 @@ struct FiberState {
   std::shared_ptr<RequestAccount> account;
   // Upstream that the fiber now waits for; null: none.
   const std::string* upstream = nullptr;
+
+  Locals locals;
 };
 
 // Of the calling fiber. Terminates when the thread runs no scheduler.
