@@ -22,6 +22,7 @@
 #include "runtime/fiber/scheduler_thread.h"
 #include "runtime/registry.h"
 #include "runtime/runtime_state.h"
+#include "runtime/signals.h"
 
 // The half of Runtime that owns the threads: from the first to the drain.
 namespace penstock {
@@ -48,16 +49,9 @@ RuntimeOptions checked(RuntimeOptions options) {
     throw std::invalid_argument("stack_bytes: from 16 KiB to 64 MiB");
   }
   if (options.drain_grace < options.drain_grace.zero()) throw std::invalid_argument("drain_grace: negative");
+  check_signals(options.on_signal);
   if (options.threads == 0) options.threads = std::min(cores(), kMostThreads);
   return options;
-}
-
-sigset_t stop_signals() {
-  sigset_t set;
-  ::sigemptyset(&set);
-  ::sigaddset(&set, SIGTERM);
-  ::sigaddset(&set, SIGINT);
-  return set;
 }
 
 // From ready to running: an idle thread takes microseconds, a blocked one as long as it is blocked.
@@ -66,10 +60,12 @@ std::vector<double> run_delay_edges() { return {1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e
 // The signals that stop a runtime, and its bell, in one wait.
 class StopEvents {
  public:
-  explicit StopEvents(int bell) : bell_(bell) {
+  StopEvents(int bell, const SignalFunctions& others) : bell_(bell) {
     const sigset_t set = stop_signals();
     // run() may be called on another thread than the constructor.
-    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    sigset_t all = set;
+    add_signals(all, others);
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
     signals_ = ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (signals_ < 0) throw std::system_error(errno, std::system_category(), "signalfd");
   }
@@ -94,8 +90,6 @@ class StopEvents {
   int signals_;
 };
 
-const char* signal_name(int number) { return number == SIGINT ? "SIGINT" : "SIGTERM"; }
-
 }  // namespace
 
 Runtime::State::State(RuntimeOptions given)
@@ -103,7 +97,8 @@ Runtime::State::State(RuntimeOptions given)
       registry(std::make_unique<Registry>(metrics)),
       bell(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   if (bell < 0) throw std::system_error(errno, std::system_category(), "eventfd");
-  const sigset_t set = stop_signals();
+  sigset_t set = stop_signals();
+  add_signals(set, options.on_signal);
   ::pthread_sigmask(SIG_BLOCK, &set, &old_signals);
   // A peer that has gone is an error of the write.
   ::signal(SIGPIPE, SIG_IGN);
@@ -125,6 +120,9 @@ Runtime::State::State(RuntimeOptions given)
     for (const auto& thread : threads) sum += thread->fibers();
     emit({}, static_cast<double>(sum));
   });
+  for (const auto& [number, fn] : options.on_signal) {
+    threads[0]->spawn(signal_name(number), [fd = open_signal(number), number, &fn] { serve_signal(fd, number, fn); });
+  }
   threads[0]->spawn("policy ticker", [this] { registry->run_ticker(); });
 }
 
@@ -227,7 +225,7 @@ void Runtime::on_drain(std::function<void()> begin, std::function<void()> end) {
 
 void Runtime::run() {
   State& state = *state_;
-  StopEvents events(state.bell);
+  StopEvents events(state.bell, state.options.on_signal);
 
   std::vector<std::function<void()>> on_run;
   {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -27,6 +28,14 @@ struct RuntimeOptions {
   std::size_t stack_bytes = 128 * 1024;
   // On stop: how long requests in flight may go on before they are cancelled.
   std::chrono::milliseconds drain_grace{10'000};
+  // By number, such as SIGHUP or SIGUSR1: called as a fiber of the first scheduler thread when the signal comes, from
+  // the construction of the Runtime on. Calls for one signal do not overlap: however often it comes during one, one more
+  // follows. What a function throws is logged. SIGTERM and SIGINT, which stop the runtime, SIGPIPE, which it ignores,
+  // and signals that tell of a fault are refused.
+  //
+  // All of these are blocked on the thread that makes the Runtime, and so on those that it and the runtime start from
+  // then on: a thread that was there before must have them blocked itself.
+  std::map<int, std::function<void()>> on_signal;
 };
 
 // The scheduler threads, and what they share: pools, upstreams, metrics, the policy in force. One per process.
