@@ -37,7 +37,8 @@ class Group {
   Group& operator=(const Group&) = delete;
 
   // Waits for room, first come first served, then starts fn as a fiber that inherits the caller's deadline and request.
-  // Throws Cancelled, too, when the group was cancelled or has failed: there is no point in more work.
+  // Throws Cancelled, too, when the group was cancelled or has failed: there is no point in more work. Throws
+  // std::logic_error outside a fiber.
   void spawn(std::string_view name, std::function<void()> fn);
 
   // Waits until no member is left. Rethrows the first exception. Cut short by the caller's cancellation or deadline it

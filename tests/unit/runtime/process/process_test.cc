@@ -316,6 +316,20 @@ TEST_F(ProcessOnAFiber, RefusesWhatCannotBe) {
   EXPECT_THROW(Process({.argv = {"true"}}), std::logic_error);
 }
 
+TEST_F(ProcessOnAFiber, SaysSoWhenSomebodyElseReapsIt) {
+  run([] {
+    ::signal(SIGCHLD, SIG_IGN);
+    Process process({.argv = {"true"}});
+    try {
+      process.wait();
+      ADD_FAILURE();
+    } catch (const std::system_error& e) {
+      EXPECT_EQ(e.code().value(), ECHILD);
+    }
+    ::signal(SIGCHLD, SIG_DFL);
+  });
+}
+
 TEST(Processes, ManyFromManyThreads) {
   for (unsigned count : {1u, 4u}) {
     fiber::Threads threads(count);
