@@ -35,15 +35,24 @@ bool Mutex::lock_slowly(Instant until) {
 }
 
 void Mutex::unlock_slowly() noexcept {
-  std::lock_guard guard(lock_);
-  if (fiber::Wait* longest = waiting_.release()) {
-    if (longest->flag) {
-      longest->slot = this;
-      if (waiting_.empty()) state_.fetch_and(~kWaiting, std::memory_order_relaxed);
-      return;
+  for (;;) {
+    {
+      std::lock_guard guard(lock_);
+      if (fiber::Wait* longest = waiting_.release()) {
+        if (longest->flag) {
+          longest->slot = this;
+          if (waiting_.empty()) state_.fetch_and(~kWaiting, std::memory_order_relaxed);
+        } else {
+          state_.store(waiting_.empty() ? 0 : kWaiting, std::memory_order_release);
+        }
+        return;
+      }
+      state_.store(kLocked, std::memory_order_relaxed);
     }
+    // Nobody waits any more. This is the last touch: who takes it next may destroy it.
+    std::uint32_t locked = kLocked;
+    if (state_.compare_exchange_strong(locked, 0, std::memory_order_release, std::memory_order_relaxed)) return;
   }
-  state_.store(waiting_.empty() ? 0 : kWaiting, std::memory_order_release);
 }
 
 namespace {

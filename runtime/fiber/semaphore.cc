@@ -19,34 +19,31 @@ bool Semaphore::acquire_slowly(Instant until) {
     if (free > 0) return true;
     break;
   }
-  struct Leave {
-    Semaphore& semaphore;
-    // With the lock.
-    ~Leave() {
-      std::atomic<std::int64_t>& free = semaphore.free_;
-      if (semaphore.waiting_.empty() && free.load(std::memory_order_relaxed) == kWaiting) {
-        free.store(0, std::memory_order_relaxed);
-      }
-    }
-  } leave{*this};
   fiber::Wait place;
   return waiting_.wait_or_throw(lock_, place, until, "a semaphore");
 }
 
 void Semaphore::release(std::int64_t permits) {
   if (permits <= 0) throw std::invalid_argument("permits: not positive");
-  std::int64_t free = free_.load(std::memory_order_relaxed);
-  while (free != kWaiting) {
-    if (free_.compare_exchange_weak(free, free + permits, std::memory_order_release, std::memory_order_relaxed)) return;
-  }
-  std::lock_guard guard(lock_);
-  while (permits > 0 && waiting_.release() != nullptr) --permits;
-  if (!waiting_.empty()) return;
-  // Only who has the lock leaves kWaiting. It may have been left before the lock was taken here.
-  if (free_.load(std::memory_order_relaxed) == kWaiting) {
-    free_.store(permits, std::memory_order_release);
-  } else if (permits > 0) {
-    free_.fetch_add(permits, std::memory_order_release);
+  for (;;) {
+    std::int64_t free = free_.load(std::memory_order_relaxed);
+    while (free != kWaiting) {
+      // The last touch: who takes them may destroy this.
+      if (free_.compare_exchange_weak(free, free + permits, std::memory_order_release, std::memory_order_relaxed))
+        return;
+    }
+    std::lock_guard guard(lock_);
+    const std::int64_t all = permits;
+    while (permits > 0 && waiting_.release() != nullptr) --permits;
+    // Another call may have left kWaiting before the lock was taken here.
+    if (waiting_.empty() && free_.load(std::memory_order_relaxed) == kWaiting) {
+      free_.store(0, std::memory_order_relaxed);
+    }
+    // Those who got some do not return before the unlock, and nobody destroys this before they have.
+    if (permits < all) {
+      if (permits > 0) free_.fetch_add(permits, std::memory_order_release);
+      return;
+    }
   }
 }
 

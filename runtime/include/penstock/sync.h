@@ -142,7 +142,7 @@ class Semaphore {
   static constexpr std::int64_t kWaiting = -1;
   bool acquire_slowly(Instant until);
 
-  // Free permits, or kWaiting while the list is not empty (which changes under the lock).
+  // Free permits; or kWaiting, when none is free and the list is not empty, or was: release() has to look.
   std::atomic<std::int64_t> free_;
   SpinLock lock_;
   fiber::WaitList waiting_;
