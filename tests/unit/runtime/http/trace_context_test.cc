@@ -26,11 +26,12 @@ TEST(TraceContext, TakesLaterVersionsAsFarAsItKnowsThem) {
 
 TEST(TraceContext, RefusesWhatTheFormatForbids) {
   const std::string good(kHeader);
-  for (const std::string& bad : {std::string(), good.substr(1), good + "-", good + " ", "ff" + good.substr(2),
-                                 "0g" + good.substr(2), "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-                                 "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-                                 "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-                                 "00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}) {
+  for (const std::string& bad :
+       std::vector<std::string>{std::string(), good.substr(1), good + "-", good + " ", "ff" + good.substr(2),
+                                "0g" + good.substr(2), "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+                                "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+                                "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+                                "00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}) {
     EXPECT_FALSE(TraceContext::parse(bad)) << bad;
   }
   EXPECT_FALSE(TraceContext().valid());
