@@ -46,6 +46,15 @@ void check(const ProcessOptions& options) {
   }
 }
 
+// Otherwise a child's number may be another process's before anybody knows that it has ended.
+void check_children_stay() {
+  struct sigaction action {};
+  ::sigaction(SIGCHLD, nullptr, &action);
+  if (action.sa_handler == SIG_IGN || (action.sa_flags & SA_NOCLDWAIT) != 0) {
+    fail(ECHILD, "SIGCHLD is ignored: no child can be waited for");
+  }
+}
+
 // A descriptor that is closed unless released.
 class Descriptor {
  public:
@@ -213,6 +222,7 @@ struct Process::State {
 Process::State::State(const ProcessOptions& options) : own_group(options.own_group) {
   check(options);
   if (!fiber::on_fiber()) throw std::logic_error("a process is started by a fiber");
+  check_children_stay();
   const Stdio kinds[kStreams] = {options.in, options.out, options.err};
   PipeEnds pipes[kStreams];
   for (int fd = 0; fd < kStreams; ++fd) {

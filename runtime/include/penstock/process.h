@@ -53,8 +53,8 @@ struct ProcessOptions {
 // long as the kernel needs to load the program.
 class Process {
  public:
-  // Throws std::invalid_argument naming the option, std::system_error when the program cannot be started, and
-  // std::logic_error outside a fiber.
+  // Throws std::invalid_argument naming the option, std::system_error when the program cannot be started or SIGCHLD is
+  // ignored, and std::logic_error outside a fiber.
   explicit Process(const ProcessOptions& options);
   // Kills it with SIGKILL if it has not ended, and waits for its end, whatever the caller's deadline and even if it is
   // cancelled: afterwards it is gone.
@@ -70,7 +70,7 @@ class Process {
   net::Stream& err();
 
   // Waits for its end; again and again if wanted. Cancelled or past the deadline it throws, and the process goes on.
-  // Throws std::system_error (ECHILD) when the program reaps children behind our back, or ignores SIGCHLD.
+  // Throws std::system_error (ECHILD) when somebody else has reaped it.
   ExitStatus wait();
   // Empty: it runs at that time.
   std::optional<ExitStatus> wait_until(Instant until);

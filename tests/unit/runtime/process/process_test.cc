@@ -316,17 +316,31 @@ TEST_F(ProcessOnAFiber, RefusesWhatCannotBe) {
   EXPECT_THROW(Process({.argv = {"true"}}), std::logic_error);
 }
 
-TEST_F(ProcessOnAFiber, SaysSoWhenSomebodyElseReapsIt) {
+TEST_F(ProcessOnAFiber, IsNotStartedWhereChildrenCannotBeWaitedFor) {
   run([] {
     ::signal(SIGCHLD, SIG_IGN);
+    int error = 0;
+    try {
+      Process process({.argv = {"true"}});
+    } catch (const std::system_error& e) {
+      error = e.code().value();
+    }
+    ::signal(SIGCHLD, SIG_DFL);
+    EXPECT_EQ(error, ECHILD);
+  });
+}
+
+TEST_F(ProcessOnAFiber, SaysSoWhenSomebodyElseReapsIt) {
+  run([] {
     Process process({.argv = {"true"}});
+    // Without giving the runtime a turn.
+    EXPECT_EQ(::waitpid(process.pid(), nullptr, 0), process.pid());
     try {
       process.wait();
       ADD_FAILURE();
     } catch (const std::system_error& e) {
       EXPECT_EQ(e.code().value(), ECHILD);
     }
-    ::signal(SIGCHLD, SIG_DFL);
   });
 }
 
