@@ -110,10 +110,10 @@ Runtime::State::State(RuntimeOptions given)
                         {}, run_delay_edges());
   offload = std::make_unique<fiber::OffloadThreads>(kLeastOffloadThreads, kMostOffloadThreads);
   for (unsigned i = 0; i < options.threads; ++i) {
-    threads.push_back(std::make_unique<fiber::SchedulerThread>(
-        fiber::SchedulerOptions{.index = i, .stack_bytes = options.stack_bytes, .run_delay = [&run_delay](Duration d) {
-                                  run_delay.observe(d);
-                                }}));
+    threads.push_back(std::make_unique<fiber::SchedulerThread>(fiber::SchedulerOptions{
+        .index = i, .stack_bytes = options.stack_bytes, .run_delay = [&run_delay](Duration d, std::uint64_t times) {
+          run_delay.observe(d, times);
+        }}));
   }
   metrics.collect("penstock_fibers", "Fibers that have not ended.", "gauge", [this](const MetricsRegistry::Emit& emit) {
     std::uint64_t sum = 0;

@@ -3,9 +3,10 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <boost/context/detail/exception.hpp>
-#include <boost/fiber/fiber.hpp>
 #include <chrono>
+#include <cstring>
+#include <mutex>
+#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -14,143 +15,218 @@
 
 namespace penstock {
 
+struct Fiber::State::Joiner {
+  fiber::Waiter waiter;
+  Joiner* next = nullptr;
+};
+
+Fiber::State* Fiber::State::make(std::shared_ptr<fiber::Inbox> home, std::string_view name, Callable fn) {
+  void* place = ::operator new(sizeof(State) + name.size());
+  auto* state = new (place) State(std::move(home), name.size(), std::move(fn));
+  std::memcpy(static_cast<std::byte*>(place) + sizeof(State), name.data(), name.size());
+  return state;
+}
+
+void Fiber::State::release() noexcept {
+  // The last one need not tell anybody.
+  if (references_.load(std::memory_order_acquire) != 1 && references_.fetch_sub(1, std::memory_order_acq_rel) != 1) {
+    return;
+  }
+  this->~State();
+  ::operator delete(this);
+}
+
 Fiber::State::~State() {
-  if (!error || error_taken) return;
+  if (!error_ || error_taken_.load(std::memory_order_relaxed)) return;
   try {
-    std::rethrow_exception(error);
+    std::rethrow_exception(error_);
   } catch (const Cancelled& e) {
-    spdlog::debug("fiber '{}' ended: {}", name, e.what());
+    spdlog::debug("fiber '{}' ended: {}", name(), e.what());
   } catch (const std::exception& e) {
-    spdlog::error("fiber '{}' ended by an exception: {}", name, e.what());
+    spdlog::error("fiber '{}' ended by an exception: {}", name(), e.what());
   } catch (...) {
-    spdlog::error("fiber '{}' ended by an exception of unknown type", name);
+    spdlog::error("fiber '{}' ended by an exception of unknown type", name());
   }
 }
 
-void Fiber::join() {
-  if (!state_) throw std::logic_error("join() of a handle without a fiber");
-  State& target = *state_;
-  fiber::Waiter waiter({.what = "a fiber to end:", .name = &target.name});
-  fiber::Wake why = fiber::Wake::notified;
+void Fiber::State::inherit(const fiber::FiberState& parent) {
+  deadline_ = parent.deadline;
+  account_ = parent.account;
+}
+
+void Fiber::State::start_now() noexcept { fiber::Scheduler::current()->start(*hold()); }
+
+void Fiber::State::start_at(Instant t) {
+  delay_ = std::make_unique<fiber::DelayedTask>(*this);
+  fiber::Scheduler::current()->start_at(t, *delay_);
+  hold();
+}
+
+void Fiber::State::run() noexcept {
+  fiber::Scheduler& scheduler = *fiber::Scheduler::current();
+  fiber::Properties& worker = scheduler.running();
+  running_ = &worker.state;
+  delay_.reset();
+  running_->deadline = deadline_;
+  if (account_) {
+    account_->ready += scheduler.now() - queued();
+    running_->account = std::move(account_);
+  }
+  if (cancelled_early_) running_->cancelled = true;
+  std::exception_ptr error;
+  try {
+    fn_();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  // All that is the fiber's is gone before its end is announced.
+  fn_.reset();
+  fiber::clear_locals();
+  running_ = nullptr;
+  scheduler.end_task(worker);
+  end(std::move(error));
+}
+
+void Fiber::State::refused(std::exception_ptr why) noexcept {
+  fn_.reset();
+  account_.reset();
+  end(std::move(why));
+}
+
+void Fiber::State::end(std::exception_ptr error) noexcept {
+  Joiner* joiner;
   {
-    std::unique_lock lock(target.mutex);
-    if (!target.ended) {
-      target.joining.push_back(&waiter);
-      lock.unlock();
-      why = waiter.wait();
-      lock.lock();
-      std::erase(target.joining, &waiter);
+    std::lock_guard guard(lock_);
+    error_ = std::move(error);
+    ended_.store(true, std::memory_order_release);
+    joiner = std::exchange(joining_, nullptr);
+    while (joiner != nullptr) std::exchange(joiner, joiner->next)->waiter.notify();
+  }
+  release();
+}
+
+bool Fiber::State::leave(Joiner& joiner) noexcept {
+  std::lock_guard guard(lock_);
+  for (Joiner** at = &joining_; *at != nullptr; at = &(*at)->next) {
+    if (*at != &joiner) continue;
+    *at = joiner.next;
+    return true;
+  }
+  return false;
+}
+
+bool Fiber::State::join(Instant until) {
+  if (!ended()) {
+    Joiner joiner{fiber::Waiter({.what = "a fiber to end:", .fiber = this})};
+    {
+      std::unique_lock lock(lock_);
+      if (!ended_.load(std::memory_order_relaxed)) {
+        joiner.next = joining_;
+        joining_ = &joiner;
+      } else {
+        joiner.waiter.notify();
+      }
+    }
+    fiber::Wake why = fiber::Wake::notified;
+    try {
+      why = joiner.waiter.wait(until);
+    } catch (...) {
+      leave(joiner);
+      throw;
+    }
+    if (why != fiber::Wake::notified) {
+      leave(joiner);
+      fiber::throw_if_interrupted(why, "a fiber to end");
+      return false;
     }
   }
-  fiber::throw_if_interrupted(why, "a fiber to end");
-  std::exception_ptr error;
-  {
-    std::lock_guard lock(target.mutex);
-    target.error_taken = true;
-    error = target.error;
+  error_taken_.store(true, std::memory_order_relaxed);
+  if (error_) std::rethrow_exception(error_);
+  return true;
+}
+
+void Fiber::State::cancel_here() noexcept {
+  if (ended()) return;
+  if (running_ != nullptr) {
+    fiber::cancel(*running_);
+  } else if (delay_ && delay_->waits()) {
+    fiber::Scheduler::current()->withdraw(*delay_);
+    refused(std::make_exception_ptr(Cancelled("cancelled before its time")));
+  } else {
+    cancelled_early_ = true;
   }
-  if (error) std::rethrow_exception(error);
+}
+
+void Fiber::release() noexcept { state_->release(); }
+
+bool Fiber::done() const {
+  if (state_ == nullptr) throw std::logic_error("done() of a handle without a fiber");
+  return state_->ended();
+}
+
+void Fiber::join() { join_until(Instant::max()); }
+
+bool Fiber::join_for(Duration d) { return join_until(fiber::time_in(d)); }
+
+bool Fiber::join_until(Instant t) {
+  if (state_ == nullptr) throw std::logic_error("join() of a handle without a fiber");
+  return state_->join(t);
 }
 
 void Fiber::cancel() {
-  if (!state_) return;
-  auto cancel_here = [state = state_] {
-    if (state->properties != nullptr) {
-      fiber::cancel(state->properties->state);
-    } else {
-      state->cancelled_early = true;
-    }
-  };
+  if (state_ == nullptr || state_->ended()) return;
   fiber::Scheduler* scheduler = fiber::Scheduler::current();
-  if (scheduler != nullptr && scheduler->inbox() == state_->home) {
-    cancel_here();
-  } else {
-    state_->home->post(std::move(cancel_here));
-  }
-}
-
-Fiber FiberAccess::spawn_here(std::string_view name, std::function<void()> fn, bool inherit) {
-  Fiber fiber;
-  fiber.state_ = std::make_shared<Fiber::State>(fiber::Scheduler::current()->inbox());
-  fiber.state_->name = name;
-  start(fiber.state_, std::move(fn), inherit);
-  return fiber;
-}
-
-Fiber FiberAccess::spawn_at(const std::shared_ptr<fiber::Inbox>& home, std::string_view name,
-                            std::function<void()> fn) {
-  Fiber fiber;
-  fiber.state_ = std::make_shared<Fiber::State>(home);
-  fiber.state_->name = name;
-  const bool posted = home->post([state = fiber.state_, fn = std::move(fn)]() mutable {
-    try {
-      start(state, std::move(fn), false);
-    } catch (...) {
-      end(*state, std::current_exception());
-    }
+  if (scheduler != nullptr && scheduler->inbox() == state_->home()) return state_->cancel_here();
+  const bool posted = state_->home()->post([state = state_->hold()] {
+    state->cancel_here();
+    state->release();
   });
-  if (!posted) throw std::logic_error("the scheduler thread has ended");
+  if (!posted) state_->release();
+}
+
+Fiber FiberAccess::spawn_here(std::string_view name, Callable fn, bool inherit) {
+  Fiber fiber;
+  fiber.state_ = Fiber::State::make(fiber::Scheduler::current()->inbox(), name, std::move(fn));
+  if (inherit) fiber.state_->inherit(fiber::current());
+  fiber.state_->start_now();
   return fiber;
 }
 
-void FiberAccess::start(const std::shared_ptr<Fiber::State>& state, std::function<void()> fn, bool inherit) {
-  fiber::Scheduler& scheduler = *fiber::Scheduler::current();
-  auto properties = std::make_unique<fiber::Properties>(nullptr);
-  fiber::Properties& fiber = *properties;
-  fiber.since = scheduler.now();
-  fiber.state.name = state->name;
-  fiber.state.cancelled = state->cancelled_early;
-  if (inherit) {
-    const fiber::FiberState& parent = fiber::current();
-    fiber.state.deadline = parent.deadline;
-    fiber.state.account = parent.account;
-  }
-  const boost::context::stack_context stack = scheduler.stacks().allocate();
-  fiber.strand.runs_on(stack);
-  boost::fibers::fiber started(boost::fibers::launch::post, static_cast<boost::fibers::fiber_properties*>(&fiber),
-                               std::allocator_arg, fiber::StackAllocator(scheduler.stacks(), stack),
-                               [state, fn = std::move(fn)]() mutable {
-                                 std::exception_ptr error;
-                                 try {
-                                   // Moved, so that what it captured is gone before the end is announced.
-                                   const std::function<void()> body = std::move(fn);
-                                   body();
-                                 } catch (const boost::context::detail::forced_unwind&) {
-                                   throw;
-                                 } catch (...) {
-                                   error = std::current_exception();
-                                 }
-                                 fiber::clear_locals();
-                                 end(*state, std::move(error));
-                               });
-  properties.release();
-  state->properties = &fiber;
-  scheduler.enlist(fiber);
-  started.detach();
+Fiber FiberAccess::spawn_after(Duration d, std::string_view name, Callable fn) {
+  Fiber fiber;
+  fiber.state_ = Fiber::State::make(fiber::Scheduler::current()->inbox(), name, std::move(fn));
+  fiber.state_->inherit(fiber::current());
+  fiber.state_->start_at(fiber::time_in(d));
+  return fiber;
 }
 
-void FiberAccess::end(Fiber::State& state, std::exception_ptr error) noexcept {
-  if (state.properties != nullptr) {
-    fiber::Scheduler& scheduler = *fiber::Scheduler::current();
-    scheduler.settle_account(*state.properties);
-    state.properties->state.account = nullptr;
-    scheduler.delist(*std::exchange(state.properties, nullptr));
+Fiber FiberAccess::spawn_at(const std::shared_ptr<fiber::Inbox>& home, std::string_view name, Callable fn) {
+  Fiber fiber;
+  fiber.state_ = Fiber::State::make(home, name, std::move(fn));
+  const bool posted = home->post([state = fiber.state_->hold()] {
+    state->start_now();
+    state->release();
+  });
+  if (!posted) {
+    fiber.state_->release();
+    throw std::logic_error("the scheduler thread has ended");
   }
-  std::lock_guard lock(state.mutex);
-  state.ended = true;
-  state.error = std::move(error);
-  for (fiber::Waiter* waiter : state.joining) waiter->notify();
+  return fiber;
 }
 
-Fiber spawn(std::string_view name, std::function<void()> fn) {
+Fiber spawn(std::string_view name, Callable fn) {
   if (!fiber::on_fiber()) throw std::logic_error("spawn() outside a fiber");
   return FiberAccess::spawn_here(name, std::move(fn), true);
 }
 
+Fiber spawn_after(Duration d, std::string_view name, Callable fn) {
+  if (!fiber::on_fiber()) throw std::logic_error("spawn_after() outside a fiber");
+  return FiberAccess::spawn_after(d, name, std::move(fn));
+}
+
 void sleep_for(Duration d) {
   if (d <= Duration::zero()) return yield();
-  const Instant now = std::chrono::steady_clock::now();
-  sleep_until(d > Instant::max() - now ? Instant::max() : now + d);
+  sleep_until(fiber::time_in(d));
 }
 
 void sleep_until(Instant t) {
@@ -159,8 +235,9 @@ void sleep_until(Instant t) {
 }
 
 void yield() {
-  check_interrupts();
-  boost::fibers::context::active()->yield();
+  const fiber::FiberState& state = fiber::current();
+  if (state.cancelled || state.deadline != Instant::max()) check_interrupts();
+  fiber::Scheduler::current()->yield();
 }
 
 DeadlineScope::DeadlineScope(Instant deadline) : previous_(fiber::current().deadline) {

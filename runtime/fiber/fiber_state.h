@@ -13,6 +13,7 @@
 
 namespace penstock::fiber {
 
+class Task;
 class Waiter;
 
 // Where the time of one request goes, over all fibers that work for it on their (common) thread.
@@ -28,9 +29,13 @@ struct RequestAccount {
   void add_waiting(const std::string* upstream, Duration d);
 };
 
-// What the runtime knows of a fiber. Touched only on the fiber's own thread.
+// What the runtime knows of a fiber, from its start to its end. Touched only on the fiber's own thread.
 struct FiberState {
-  std::string name;
+  // What it runs; null: it is no task's, or between two of them.
+  Task* task = nullptr;
+  // Unique on its thread, counted from 1; 0 for what is no task's.
+  std::uint64_t id = 0;
+  Instant started{};
   Instant deadline = Instant::max();
   bool cancelled = false;
   int shields = 0;
@@ -42,14 +47,19 @@ struct FiberState {
   const std::string* upstream = nullptr;
 
   Locals locals;
+
+  // Appends its name.
+  void describe(std::string& name) const;
 };
 
-// Of the calling fiber. Terminates when the thread runs no scheduler.
+// Of the calling fiber. Throws std::logic_error when the thread runs no scheduler.
 FiberState& current();
 // Whether the calling thread runs a scheduler, and the caller is one of its fibers.
 bool on_fiber() noexcept;
 // The clock of the calling thread's scheduler as of its last turn: cheap, at most a turn old.
 Instant cached_now() noexcept;
+// The time that so long after now is; Instant::max() when there is none.
+Instant time_in(Duration d) noexcept;
 // Index of the calling scheduler thread, in [0, threads); 0 elsewhere.
 unsigned thread_index() noexcept;
 

@@ -1,28 +1,26 @@
 #include "runtime/fiber/reactor.h"
 
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <system_error>
 
 namespace penstock::fiber {
 namespace {
 
-constexpr int kBatch = 256;
-
-int wait_for_events(int epoll_fd, epoll_event* events, Instant until) {
-  if (until == Instant::min()) return ::epoll_wait(epoll_fd, events, kBatch, 0);
-  if (until == Instant::max()) return ::epoll_wait(epoll_fd, events, kBatch, -1);
+int wait_for_events(int epoll_fd, epoll_event* events, int most, Instant until) {
+  if (until == Instant::min()) return ::epoll_wait(epoll_fd, events, most, 0);
+  if (until == Instant::max()) return ::epoll_wait(epoll_fd, events, most, -1);
   const Duration left = std::max(Duration::zero(), Duration(until - std::chrono::steady_clock::now()));
   const auto whole = std::chrono::duration_cast<std::chrono::seconds>(left);
   const timespec timeout{static_cast<time_t>(whole.count()), static_cast<long>((left - whole).count())};
-  const int n = ::epoll_pwait2(epoll_fd, events, kBatch, &timeout, nullptr);
+  const int n = ::epoll_pwait2(epoll_fd, events, most, &timeout, nullptr);
   if (n >= 0 || errno != ENOSYS) return n;
   const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(left).count();
-  return ::epoll_wait(epoll_fd, events, kBatch, static_cast<int>(std::min<long>(milliseconds, 1'000'000)));
+  return ::epoll_wait(epoll_fd, events, most, static_cast<int>(std::min<long>(milliseconds, 1'000'000)));
 }
 
 }  // namespace
@@ -63,22 +61,22 @@ void Reactor::retire(Watch* watch) noexcept {
   retired_ = watch;
 }
 
-int Reactor::poll(Instant until) noexcept {
-  epoll_event events[kBatch];
-  const int n = wait_for_events(epoll_fd_, events, until);
-  if (n <= 0) return 0;
+void Reactor::wait(Instant until) noexcept { found_ = wait_for_events(epoll_fd_, events_.data(), kBatch, until); }
+
+void Reactor::hand_out() noexcept {
   in_batch_ = true;
-  for (int i = 0; i < n; ++i) {
-    Watch& watch = *static_cast<Watch*>(events[i].data.ptr);
-    if (!watch.retired_) watch.on_events(events[i].events);
+  for (int i = 0; i < found_; ++i) {
+    const epoll_event& event = events_[static_cast<std::size_t>(i)];
+    Watch& watch = *static_cast<Watch*>(event.data.ptr);
+    if (!watch.retired_) watch.on_events(event.events);
   }
+  found_ = 0;
   in_batch_ = false;
   while (retired_ != nullptr) {
     Watch* next = retired_->next_retired_;
     delete retired_;
     retired_ = next;
   }
-  return n;
 }
 
 }  // namespace penstock::fiber

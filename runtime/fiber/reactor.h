@@ -1,5 +1,8 @@
 #pragma once
 
+#include <sys/epoll.h>
+
+#include <array>
 #include <cstdint>
 
 #include "penstock/error.h"
@@ -44,11 +47,17 @@ class Reactor {
   // descriptor is closed: a number that is reused at once is another watch.
   void retire(Watch* watch) noexcept;
 
-  // Waits for events until then (Instant::min(): not at all; max(): for ever) and hands them out. Returns how many.
-  int poll(Instant until) noexcept;
+  // Waits for events until then (Instant::min(): not at all; max(): for ever).
+  void wait(Instant until) noexcept;
+  // Hands out what wait() found.
+  void hand_out() noexcept;
 
  private:
+  static constexpr int kBatch = 256;
+
   int epoll_fd_;
+  int found_ = 0;
+  std::array<epoll_event, kBatch> events_;
   bool in_batch_ = false;
   Watch* retired_ = nullptr;
 };

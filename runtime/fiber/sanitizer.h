@@ -2,6 +2,7 @@
 
 #include <boost/context/stack_context.hpp>
 #include <cstddef>
+#include <string>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -14,6 +15,13 @@
 
 // Tells AddressSanitizer and ThreadSanitizer which context a thread runs. Does nothing in other builds.
 namespace penstock::fiber::sanitizer {
+
+// Whether reports name the strands, so that tasks are to be asked for their names when they begin.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kNamesStrands = true;
+#else
+inline constexpr bool kNamesStrands = false;
+#endif
 
 #if defined(__SANITIZE_ADDRESS__)
 
@@ -36,10 +44,11 @@ class Strand {
 
   // From now on the thread counts as running `to`. The real switch follows at once, and between the two nothing throws:
   // arriving needs no second call, which Boost would leave no place for.
-  static void switch_to(Strand& from, Strand& to, const char*) noexcept {
+  static void switch_to(Strand& from, Strand& to) noexcept {
     __sanitizer_start_switch_fiber(&from.fake_stack_, to.lowest_, to.size_);
     __sanitizer_finish_switch_fiber(to.fake_stack_, &from.lowest_, &from.size_);
   }
+  void named(const std::string&) noexcept {}
 
  private:
   const void* lowest_ = nullptr;
@@ -76,17 +85,24 @@ class Strand {
   bool knows_its_stack() const { return true; }
 
   // What `from` did happens before what `to` will do.
-  static void switch_to(Strand& from, Strand& to, const char* name) noexcept {
+  static void switch_to(Strand& from, Strand& to) noexcept {
     if (from.fiber_ == nullptr) from.fiber_ = __tsan_get_current_fiber();
-    if (to.fiber_ == nullptr) {
-      to.fiber_ = __tsan_create_fiber(0);
-      to.own_ = true;
-      __tsan_set_fiber_name(to.fiber_, name);
-    }
+    to.make();
     __tsan_switch_to_fiber(to.fiber_, 0);
+  }
+  // What its next reports call it.
+  void named(const std::string& name) noexcept {
+    make();
+    __tsan_set_fiber_name(fiber_, name.c_str());
   }
 
  private:
+  void make() noexcept {
+    if (fiber_ != nullptr) return;
+    fiber_ = __tsan_create_fiber(0);
+    own_ = true;
+  }
+
   void* fiber_ = nullptr;
   bool own_ = false;
 };
@@ -98,7 +114,8 @@ class Strand {
   void runs_on(const boost::context::stack_context&) {}
   void runs_in_block_of(void*) {}
   bool knows_its_stack() const { return true; }
-  static void switch_to(Strand&, Strand&, const char*) noexcept {}
+  static void switch_to(Strand&, Strand&) noexcept {}
+  void named(const std::string&) noexcept {}
 };
 
 #endif

@@ -3,9 +3,7 @@
 #include <atomic>
 #include <boost/fiber/algo/algorithm.hpp>
 #include <boost/fiber/context.hpp>
-#include <boost/fiber/properties.hpp>
-#include <boost/fiber/scheduler.hpp>
-#include <boost/intrusive/list_hook.hpp>
+#include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,55 +12,56 @@
 
 #include "penstock/error.h"
 #include "runtime/fiber/fiber_state.h"
+#include "runtime/fiber/heartbeat.h"
 #include "runtime/fiber/inbox.h"
 #include "runtime/fiber/reactor.h"
-#include "runtime/fiber/sanitizer.h"
 #include "runtime/fiber/stack_arena.h"
+#include "runtime/fiber/task.h"
 #include "runtime/fiber/timer_heap.h"
+#include "runtime/fiber/worker.h"
 
 namespace penstock::fiber {
 
 struct SchedulerOptions {
   unsigned index = 0;
   std::size_t stack_bytes = 128 * 1024;
-  // Told at every switch how long the fiber was ready before it ran. Called on the scheduler's thread.
-  std::function<void(Duration)> run_delay;
+  // Told how long fibers were ready before they ran: so many of them, so long on average. Those that hardly waited are
+  // told together, once a turn; others at once. Called on the scheduler's thread.
+  std::function<void(Duration, std::uint64_t)> run_delay;
 };
 
-// What hangs at every context of a scheduler thread.
-struct Properties final : boost::fibers::fiber_properties {
-  explicit Properties(boost::fibers::context* context) : fiber_properties(context) {}
-  ~Properties() override;
-  boost::fibers::context* context() const { return ctx_; }
+// Starts a task at a time; it counts as a fiber until then.
+class DelayedTask final : private Timer {
+ public:
+  explicit DelayedTask(Task& task) : task_(task) {}
+  // Whether its time has not come, and it was not withdrawn.
+  bool waits() const noexcept { return listed_.is_linked(); }
 
-  FiberState state;
+ private:
+  friend class Scheduler;
+  void on_time() noexcept override;
 
-  // Where the context is, and since when; the time goes to state.account at every change.
-  enum class Phase { running, ready, waiting } phase = Phase::waiting;
-  Instant since{};
-  const std::string* waiting_for = nullptr;
-
-  // What C++ and C keep per thread and a switch would mix up: the exceptions being handled, and errno.
-  void* caught_exceptions = nullptr;
-  unsigned uncaught_exceptions = 0;
-  int saved_errno = 0;
-
-  [[no_unique_address]] sanitizer::Strand strand;
-
-  // In Scheduler::fibers(), from its spawn to its end.
-  boost::intrusive::list_member_hook<> listed;
+  Task& task_;
+  boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>> listed_;
 };
 
 // The fibers of one thread, with the reactor and the timers inside Boost.Fiber's algorithm.
 //
-// A ready fiber is in a queue, first come first served. When the queue is empty, or every kSwitchesPerTurn switches,
-// the dispatcher context takes a turn: it takes in what other threads sent, ends the waits whose time has come, looks
-// for events without waiting, and frees ended fibers. With nothing ready at all it sleeps in epoll, at most until the
-// next timer. All callbacks run on the dispatcher; they must not wait.
+// What is ready is in a queue, first come first served: fibers that go on, and tasks that have not started. A task is
+// taken by a worker fiber: the one that has just ended another task takes it in place, without a switch; else the one
+// that was parked last, whose stack is the hottest; else one is made.
+//
+// When the queue is empty, or every kSwitchesPerTurn switches and tasks, the dispatcher context takes a turn: it takes
+// in what other threads sent, ends the waits whose time has come, looks for events without waiting, and frees ended
+// workers. With nothing ready at all it sleeps in epoll, at most until the next timer. All callbacks run on the
+// dispatcher; they must not wait.
+//
+// The clock is read once a turn and, in between, when a microsecond or so has passed since: now() lags at most that
+// much behind the last switch.
 class Scheduler final : public boost::fibers::algo::algorithm {
  public:
   using FiberList = boost::intrusive::list<
-      Properties, boost::intrusive::member_hook<Properties, boost::intrusive::list_member_hook<>, &Properties::listed>>;
+      Properties, boost::intrusive::member_hook<Properties, decltype(Properties::listed), &Properties::listed>>;
 
   explicit Scheduler(SchedulerOptions options);
   ~Scheduler() override;
@@ -78,25 +77,43 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   StackCache& stacks() noexcept { return stacks_; }
 
   static Properties& properties(boost::fibers::context* context);
-  static Properties& active() { return properties(boost::fibers::context::active()); }
+  // Of the context that runs.
+  Properties& running() noexcept { return *running_; }
   // Of the thread's own context.
   Properties& main() noexcept { return main_; }
+
+  // Queues the task behind all that is ready. From a fiber of this thread, or a callback of its dispatcher.
+  //
+  // When no stack can be made for it, it waits for a worker to end another task, for a second at most: longer would
+  // only hide that fibers which cannot start may be what the workers wait for. With no worker at all it is refused at
+  // once.
+  void start(Task& task) noexcept;
+  // When its time has come: the same. Refused with Cancelled when all fibers are cancelled before. Throws
+  // std::bad_alloc.
+  void start_at(Instant t, DelayedTask& delayed);
+  // It will not be started.
+  void withdraw(DelayedTask& delayed) noexcept;
+  // What a task that has ended does not keep: called when run() returns, and may be called by run() before it announces
+  // its end; waits are impossible after it.
+  void end_task(Properties& worker) noexcept;
 
   // Counts time up to now to the account of the running fiber.
   void settle_account(Properties& running);
   // Suspends the calling fiber until make_ready().
   void suspend() noexcept;
-  void make_ready(boost::fibers::context* context) noexcept { awakened(context); }
+  void make_ready(Properties& fiber) noexcept;
+  // Lets what is ready run first.
+  void yield() noexcept;
   // For operations that may succeed again and again without a wait: lets others run when this fiber has had its share,
   // and then throws Cancelled or DeadlineExceeded like a wait.
   void breathe();
 
-  // Fibers between spawn and end.
+  // Those that run a task.
   FiberList& fibers() noexcept { return fibers_; }
-  void enlist(Properties& fiber) noexcept;
-  void delist(Properties& fiber) noexcept;
-  // Readable from any thread, while the scheduler lives.
-  const std::shared_ptr<std::atomic<std::uint64_t>>& fiber_count() const noexcept { return fiber_count_; }
+  // Worker fibers, parked or not.
+  std::size_t workers() const noexcept { return workers_; }
+  // Readable from any thread, also when the scheduler has ended.
+  const std::shared_ptr<Heartbeat>& heartbeat() const noexcept { return heartbeat_; }
 
   // Cancels all fibers that are and that will be.
   void cancel_all() noexcept;
@@ -121,31 +138,71 @@ class Scheduler final : public boost::fibers::algo::algorithm {
 
   void take_turn() noexcept;
   void read_clock() noexcept;
-  boost::fibers::context* choose(boost::fibers::context* from) noexcept;
-  void leave(Properties& from) noexcept;
+  void read_clock_seldom() noexcept;
+  bool dispatcher_is_due() const noexcept;
+  Properties* choose() noexcept;
+  Properties* hand_over(Properties::Phase leaving_is) noexcept;
+  void leave(Properties& from, Properties::Phase is) noexcept;
   void enter(Properties& to) noexcept;
+  void cancel_delayed() noexcept;
+  void beat(const Properties& running) noexcept;
+  void tell_delay(Duration delay) noexcept;
+
+  friend struct Properties;
+  void return_to_main(Properties& from) noexcept;
+
+  // worker.cc
+  Worker* worker_for(Task& task) noexcept;
+  Worker* unpark() noexcept;
+  void park(Worker& worker) noexcept;
+  Worker* make_worker() noexcept;
+  void work(Worker& worker) noexcept;
+  void begin(Worker& worker, Task& task) noexcept;
+  bool next_in_place(Worker& worker) noexcept;
+  void find_workers_for_starved() noexcept;
+  void refuse(Task& task) noexcept;
+  void one_less() noexcept;
+  void end_workers() noexcept;
 
   static constinit thread_local Scheduler* current_;
 
   const SchedulerOptions options_;
   const std::shared_ptr<Inbox> inbox_;
-  const std::shared_ptr<std::atomic<std::uint64_t>> fiber_count_;
+  const std::shared_ptr<Heartbeat> heartbeat_;
   Properties& main_;
+  Properties* running_;
   StackCache stacks_;
   Reactor reactor_;
   Watch* bell_ = nullptr;
   TimerHeap timers_;
-  boost::fibers::scheduler::ready_queue_type ready_;
-  boost::fibers::context* dispatcher_ = nullptr;  // when it is ready
+  RunQueue ready_;
+  Properties* dispatcher_ = nullptr;  // when it is ready
   Instant now_;
+  std::uint64_t ticks_ = 0;  // of the processor, when the clock was read
   Instant polled_{};
   int switches_ = 0;
   int operations_ = 0;
+  // Run delays too short to be told one by one.
+  std::uint64_t short_delays_ = 0;
+  Duration short_delay_sum_{};
+
+  // Parked workers, the last one first.
+  Worker* parked_ = nullptr;
+  std::size_t parked_count_ = 0;
+  std::size_t workers_ = 0;
+  std::uint64_t last_id_ = 0;
+  // Tasks that have had their turn and no stack, and when one is tried for again.
+  RunQueue starved_;
+  Instant try_stacks_at_{};
+
   bool sleep_allowed_ = true;
   bool cancelling_ = false;
   bool finishing_ = false;
   Waiter* server_ = nullptr;
   FiberList fibers_;
+  boost::intrusive::list<
+      DelayedTask, boost::intrusive::member_hook<DelayedTask, decltype(DelayedTask::listed_), &DelayedTask::listed_>>
+      delayed_;
   std::vector<std::shared_ptr<void>> kept_;
 };
 

@@ -21,7 +21,7 @@ constexpr auto kComplainEvery = std::chrono::seconds(5);
 SchedulerThread::SchedulerThread(SchedulerOptions options) {
   struct Started {
     std::shared_ptr<Inbox> inbox;
-    std::shared_ptr<std::atomic<std::uint64_t>> fiber_count;
+    std::shared_ptr<const Heartbeat> heartbeat;
   };
   std::promise<Started> promise;
   auto started = promise.get_future();
@@ -37,14 +37,14 @@ SchedulerThread::SchedulerThread(SchedulerOptions options) {
           return;
         }
         Scheduler& scheduler = *Scheduler::current();
-        promise.set_value({scheduler.inbox(), scheduler.fiber_count()});
+        promise.set_value({scheduler.inbox(), scheduler.heartbeat()});
         scheduler.serve();
         served.set_value();
       });
   try {
-    auto [inbox, fiber_count] = started.get();
+    auto [inbox, heartbeat] = started.get();
     inbox_ = std::move(inbox);
-    fiber_count_ = std::move(fiber_count);
+    heartbeat_ = std::move(heartbeat);
   } catch (...) {
     thread_.join();
     throw;
@@ -58,7 +58,7 @@ SchedulerThread::~SchedulerThread() {
   join();
 }
 
-Fiber SchedulerThread::spawn(std::string_view name, std::function<void()> fn) {
+Fiber SchedulerThread::spawn(std::string_view name, Callable fn) {
   return FiberAccess::spawn_at(inbox_, name, std::move(fn));
 }
 
@@ -73,7 +73,7 @@ void SchedulerThread::log_fibers() {
     for (const Properties& fiber : Scheduler::current()->fibers()) {
       if (left-- == 0) break;
       if (!names.empty()) names += ", ";
-      names += fiber.state.name;
+      fiber.state.describe(names);
     }
     if (!names.empty()) spdlog::warn("fibers that were cancelled and have not ended: {}", names);
   });

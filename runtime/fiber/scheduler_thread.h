@@ -1,8 +1,6 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <future>
 #include <memory>
 #include <string_view>
@@ -25,9 +23,11 @@ class SchedulerThread {
   SchedulerThread& operator=(const SchedulerThread&) = delete;
 
   // Throws std::logic_error once the thread has ended.
-  Fiber spawn(std::string_view name, std::function<void()> fn);
+  Fiber spawn(std::string_view name, Callable fn);
   // Fibers between start and end.
-  std::uint64_t fibers() const { return fiber_count_->load(std::memory_order_acquire); }
+  std::uint64_t fibers() const { return heartbeat_->fibers.load(std::memory_order_acquire); }
+  // May be read from any thread, also after the end.
+  const Heartbeat& heartbeat() const { return *heartbeat_; }
   // Cancels all fibers that are and that will be; returns at once.
   void cancel_all();
   // Logs the names of up to ten fibers that are left.
@@ -41,7 +41,7 @@ class SchedulerThread {
 
  private:
   std::shared_ptr<Inbox> inbox_;
-  std::shared_ptr<std::atomic<std::uint64_t>> fiber_count_;
+  std::shared_ptr<const Heartbeat> heartbeat_;
   std::future<void> served_;
   std::thread thread_;
 };

@@ -1,20 +1,16 @@
 #include "runtime/fiber/timer_heap.h"
 
-#include "runtime/fiber/waiter.h"
-
 namespace penstock::fiber {
 
-// Waiter::heap_index_ is the place plus one, so that zero means none.
-
-void TimerHeap::add(Waiter& waiter, Instant at) {
+void TimerHeap::add(Timer& timer, Instant at) {
   entries_.push_back({});
-  sift_up(entries_.size() - 1, {at, &waiter});
+  sift_up(entries_.size() - 1, {at, &timer});
 }
 
-void TimerHeap::remove(Waiter& waiter) noexcept {
-  if (waiter.heap_index_ == 0) return;
-  const std::size_t index = waiter.heap_index_ - 1;
-  waiter.heap_index_ = 0;
+void TimerHeap::remove(Timer& timer) noexcept {
+  if (timer.heap_index_ == 0) return;
+  const std::size_t index = timer.heap_index_ - 1;
+  timer.heap_index_ = 0;
   const Entry last = entries_.back();
   entries_.pop_back();
   if (index == entries_.size()) return;
@@ -27,15 +23,15 @@ void TimerHeap::remove(Waiter& waiter) noexcept {
 
 void TimerHeap::expire(Instant now) noexcept {
   while (!entries_.empty() && entries_.front().at <= now) {
-    Waiter& waiter = *entries_.front().waiter;
-    remove(waiter);
-    waiter.end(Wake::deadline);
+    Timer& timer = *entries_.front().timer;
+    remove(timer);
+    timer.on_time();
   }
 }
 
 void TimerHeap::place(std::size_t index, Entry entry) noexcept {
   entries_[index] = entry;
-  entry.waiter->heap_index_ = index + 1;
+  entry.timer->heap_index_ = index + 1;
 }
 
 void TimerHeap::sift_up(std::size_t index, Entry entry) noexcept {

@@ -5,11 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/fiber/context.hpp>
 #include <chrono>
 #include <ctime>
-#include <exception>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "runtime/fiber/scheduler.h"
@@ -40,7 +39,7 @@ static_assert(sizeof(std::atomic<int>) == sizeof(int) && std::atomic<int>::is_al
 
 Waiter::Waiter(WaitingFor what)
     : scheduler_(Scheduler::current()),
-      context_(scheduler_ != nullptr ? boost::fibers::context::active() : nullptr),
+      fiber_(scheduler_ != nullptr ? &scheduler_->running() : nullptr),
       waiting_for_(what) {}
 
 Waiter::~Waiter() = default;
@@ -49,9 +48,9 @@ Wake Waiter::wait(Instant until) {
   if (scheduler_ == nullptr) [[unlikely]]
     return wait_on_thread(until);
   // It runs whatever would end the wait.
-  if (context_->is_context(boost::fibers::type::dispatcher_context)) [[unlikely]]
-    std::terminate();
-  FiberState& fiber = Scheduler::properties(context_).state;
+  if (fiber_->is_dispatcher) [[unlikely]]
+    throw std::logic_error(std::string("a wait in a callback of the reactor, for ") + waiting_for_.what);
+  FiberState& fiber = fiber_->state;
   const Instant at = std::min(until, fiber.deadline);
   if (fiber.cancelled && fiber.shields == 0) {
     end(Wake::cancelled);
@@ -83,7 +82,7 @@ bool Waiter::end(Wake why) noexcept {
   } while (!state_.compare_exchange_weak(phase, ended + static_cast<int>(why), std::memory_order_acq_rel));
   if (phase == parked) {
     if (local) {
-      owner->make_ready(context_);
+      owner->make_ready(*fiber_);
     } else {
       inbox->push(*this);
     }

@@ -5,14 +5,13 @@
 #include <string>
 
 #include "penstock/error.h"
-
-namespace boost::fibers {
-class context;
-}
+#include "runtime/fiber/timer_heap.h"
 
 namespace penstock::fiber {
 
 class Scheduler;
+class Task;
+struct Properties;
 
 // Why a wait ended.
 enum class Wake { notified, deadline, cancelled };
@@ -25,6 +24,8 @@ struct WaitingFor {
   int fd = -1;
   // Lives as long as the wait; null: none.
   const std::string* name = nullptr;
+  // The same; null: it is no fiber's end.
+  const Task* fiber = nullptr;
 };
 
 // The one primitive that everything waits with: parks the fiber that made it until it is notified, its deadline passes
@@ -33,7 +34,7 @@ struct WaitingFor {
 //
 // notify() is thread-safe and may come before wait(), which then returns at once. After wait() returned anything but
 // `notified`, no notify() will succeed any more; whoever keeps the waiter in a list removes it before it is destroyed.
-class Waiter {
+class Waiter final : public Timer {
  public:
   // Of the calling fiber or plain thread.
   explicit Waiter(const char* what = "something") : Waiter(WaitingFor{what}) {}
@@ -42,7 +43,8 @@ class Waiter {
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
 
-  // At the latest until min(until, the fiber's deadline). Terminates in a callback of a scheduler thread's dispatcher.
+  // At the latest until min(until, the fiber's deadline). Throws std::logic_error in a callback of a
+  // scheduler thread's dispatcher, and std::bad_alloc.
   Wake wait(Instant until = Instant::max());
 
   // True when this call ended the wait.
@@ -58,16 +60,16 @@ class Waiter {
 
   // A wait is armed, then parked (its fiber is suspended, or about to be), then ended; armed may end directly.
   enum Phase { armed, parked, ended };
+  void on_time() noexcept override { end(Wake::deadline); }
   bool end(Wake why) noexcept;
   Wake wait_on_thread(Instant until) noexcept;
   bool end_on_thread(Wake why) noexcept;
 
   // Null on a plain thread.
   Scheduler* scheduler_;
-  boost::fibers::context* context_;
+  Properties* fiber_;
   // Phase, or ended plus the reason. What a plain thread's futex waits on.
   std::atomic<int> state_{armed};
-  std::size_t heap_index_ = 0;
   Waiter* next_ended_ = nullptr;
   const WaitingFor waiting_for_;
 };

@@ -70,12 +70,12 @@ Histogram::Histogram(std::vector<double> edges) : edges_(std::move(edges)), shar
 }
 Histogram::~Histogram() = default;
 
-void Histogram::observe(decision::Duration value) {
+void Histogram::observe(decision::Duration value, std::uint64_t times) {
   const double seconds = decision::seconds(value);
   const auto bucket = std::lower_bound(edges_.begin(), edges_.end(), seconds) - edges_.begin();
   Shard& shard = shards_[shard_index()];
-  shard.bucket(bucket).fetch_add(1, std::memory_order_relaxed);
-  shard.sum_ns.fetch_add(value.count(), std::memory_order_relaxed);
+  shard.bucket(bucket).fetch_add(times, std::memory_order_relaxed);
+  shard.sum_ns.fetch_add(value.count() * static_cast<std::int64_t>(times), std::memory_order_relaxed);
 }
 
 std::vector<std::uint64_t> Histogram::buckets() const {

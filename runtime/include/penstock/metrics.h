@@ -53,7 +53,7 @@ class Gauge {
 class Histogram {
  public:
   // Thread-safe, wait-free. Seconds are what Prometheus sees.
-  void observe(decision::Duration value);
+  void observe(decision::Duration value, std::uint64_t times = 1);
   std::uint64_t count() const;
   double sum_seconds() const;
   // Upper edges in seconds, inclusive, and how many values fell in each bucket and above the last edge.

@@ -166,7 +166,7 @@ TEST(Scheduler, BusyFibersDoNotStarveTimersNorOtherThreads) {
 TEST(Scheduler, RunDelayIsTold) {
   std::vector<Duration> delays;
   {
-    SchedulerThread thread({.run_delay = [&](Duration d) { delays.push_back(d); }});
+    SchedulerThread thread({.run_delay = [&](Duration d, std::uint64_t) { delays.push_back(d); }});
     std::promise<void> done;
     thread.spawn("first", [&] {
       spawn("second", [&] { done.set_value(); });

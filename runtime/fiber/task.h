@@ -1,0 +1,73 @@
+#pragma once
+
+#include <exception>
+#include <string>
+
+#include "penstock/error.h"
+
+namespace penstock::fiber {
+
+// What waits for its turn on a scheduler thread: a fiber that goes on, or a task that has not started.
+class Runnable {
+ public:
+  Runnable(const Runnable&) = delete;
+  Runnable& operator=(const Runnable&) = delete;
+  bool is_task() const noexcept { return is_task_; }
+
+ protected:
+  explicit Runnable(bool is_task) noexcept : is_task_(is_task) {}
+  ~Runnable() = default;
+
+ private:
+  friend class RunQueue;
+  Runnable* next_ = nullptr;
+  const bool is_task_;
+};
+
+// Something that becomes a fiber when its turn comes: Scheduler::start() queues it without an allocation, and it has
+// no stack before a worker fiber takes it. It may be started again once run() or refused() was entered; nothing of it
+// is touched after these return, so that they may destroy it.
+class Task : public Runnable {
+ public:
+  // As a fiber: may wait. Its FiberState (Scheduler::running().state) begins as that of a fiber without deadline.
+  virtual void run() noexcept = 0;
+  // Appends what dumps and logs call it; asked for only by these. On the task's thread, from the start to the end.
+  virtual void describe(std::string& name) const = 0;
+  // Instead of run(), when there was no memory for a stack for as long as tasks wait for one (Scheduler::start()).
+  // On the dispatcher, or whichever fiber was about to switch: must not wait.
+  virtual void refused(std::exception_ptr why) noexcept = 0;
+
+  // When it was last queued.
+  Instant queued() const noexcept { return queued_; }
+
+ protected:
+  Task() noexcept : Runnable(true) {}
+  ~Task() = default;
+
+ private:
+  friend class Scheduler;
+  Instant queued_{};
+};
+
+// First in, first out.
+class RunQueue {
+ public:
+  bool empty() const noexcept { return first_ == nullptr; }
+  Runnable& front() noexcept { return *first_; }
+  void push_back(Runnable& last) noexcept {
+    last.next_ = nullptr;
+    (first_ == nullptr ? first_ : last_->next_) = &last;
+    last_ = &last;
+  }
+  Runnable& pop_front() noexcept {
+    Runnable& first = *first_;
+    first_ = first.next_;
+    return first;
+  }
+
+ private:
+  Runnable* first_ = nullptr;
+  Runnable* last_ = nullptr;
+};
+
+}  // namespace penstock::fiber

@@ -1,0 +1,175 @@
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "runtime/fiber/scheduler.h"
+#include "runtime/fiber/waiter.h"
+
+// The half of Scheduler that gives tasks their stacks.
+namespace penstock::fiber {
+namespace {
+
+// Workers that are kept without a task, with the memory of their stacks.
+constexpr std::size_t kHotWorkers = 1024;
+// How long a task waits for a stack.
+constexpr auto kPatience = std::chrono::seconds(1);
+// A system that refuses memory is not asked again at once.
+constexpr auto kTryAgainAfter = std::chrono::milliseconds(10);
+constexpr std::size_t kCacheLine = 64;
+
+}  // namespace
+
+void Scheduler::begin(Worker& worker, Task& task) noexcept {
+  FiberState& state = worker.state;
+  state.task = &task;
+  state.id = ++last_id_;
+  state.started = now_;
+  state.cancelled = cancelling_;
+  fibers_.push_back(worker);
+  if constexpr (sanitizer::kNamesStrands) {
+    std::string name;
+    task.describe(name);
+    worker.strand.named(name);
+  }
+}
+
+void Scheduler::end_task(Properties& worker) noexcept {
+  FiberState& state = worker.state;
+  if (state.task == nullptr) return;
+  if (state.account) {
+    settle_account(worker);
+    state.account.reset();
+  }
+  state.task = nullptr;
+  state.id = 0;
+  state.deadline = Instant::max();
+  state.cancelled = false;
+  state.shields = 0;
+  state.upstream = nullptr;
+  fibers_.erase(fibers_.iterator_to(worker));
+  one_less();
+}
+
+void Scheduler::one_less() noexcept {
+  const std::uint64_t left = heartbeat_->fibers.load(std::memory_order_relaxed) - 1;
+  heartbeat_->fibers.store(left, std::memory_order_release);
+  if (finishing_ && left == 0 && server_ != nullptr) server_->notify();
+}
+
+void Scheduler::work(Worker& worker) noexcept {
+  while (worker.state.task != nullptr) {
+    worker.state.task->run();
+    end_task(worker);
+    if (next_in_place(worker)) continue;
+    if (parked_count_ == kHotWorkers) break;
+    park(worker);
+  }
+  --workers_;
+}
+
+bool Scheduler::next_in_place(Worker& worker) noexcept {
+  if (dispatcher_is_due() || ready_.empty() || !ready_.front().is_task() || !starved_.empty()) return false;
+  ++switches_;
+  Task& task = static_cast<Task&>(ready_.pop_front());
+  read_clock_seldom();
+  begin(worker, task);
+  tell_delay(now_ - task.queued_);
+  worker.since = now_;
+  operations_ = 0;
+  beat(worker);
+  errno = 0;
+  return true;
+}
+
+void Scheduler::park(Worker& worker) noexcept {
+  worker.parked = true;
+  worker.next_parked = parked_;
+  parked_ = &worker;
+  ++parked_count_;
+  suspend();
+}
+
+Worker* Scheduler::unpark() noexcept {
+  Worker* worker = parked_;
+  if (worker == nullptr) return nullptr;
+  parked_ = worker->next_parked;
+  --parked_count_;
+  worker->parked = false;
+  sanitizer::stack_is_used(static_cast<std::byte*>(worker->stack.sp) - worker->stack.size, worker->stack.size);
+  worker->saved_errno = 0;
+  return worker;
+}
+
+Worker* Scheduler::worker_for(Task& task) noexcept {
+  Worker* worker = starved_.empty() ? unpark() : nullptr;
+  if (worker == nullptr && starved_.empty()) worker = make_worker();
+  if (worker == nullptr) {
+    if (workers_ == 0) {
+      refuse(task);
+    } else {
+      starved_.push_back(task);
+    }
+    return nullptr;
+  }
+  begin(*worker, task);
+  worker->since = task.queued_;
+  return worker;
+}
+
+void Scheduler::find_workers_for_starved() noexcept {
+  while (!starved_.empty()) {
+    Worker* worker = unpark();
+    if (worker == nullptr && now_ >= try_stacks_at_) worker = make_worker();
+    Task& task = static_cast<Task&>(starved_.front());
+    if (worker != nullptr) {
+      starved_.pop_front();
+      begin(*worker, task);
+      worker->since = task.queued_;
+      worker->phase = Properties::Phase::ready;
+      ready_.push_back(*worker);
+    } else if (workers_ == 0 || now_ - task.queued_ >= kPatience) {
+      starved_.pop_front();
+      refuse(task);
+    } else {
+      return;
+    }
+  }
+}
+
+void Scheduler::refuse(Task& task) noexcept {
+  Heartbeat::add(heartbeat_->refused, 1);
+  task.refused(std::make_exception_ptr(std::bad_alloc()));
+  one_less();
+}
+
+Worker* Scheduler::make_worker() noexcept {
+  try {
+    const boost::context::stack_context stack = stacks_.allocate();
+    const auto top = reinterpret_cast<std::uintptr_t>(stack.sp);
+    const std::uintptr_t place = (top - sizeof(Worker)) / kCacheLine * kCacheLine;
+    auto* worker = new (reinterpret_cast<void*>(place)) Worker(stack);
+    boost::context::stack_context rest = stack;
+    rest.sp = worker;
+    rest.size -= top - place;
+    // Its stack was its only allocation: nothing throws any more.
+    const auto context = boost::fibers::make_worker_context_with_properties(
+        boost::fibers::launch::post, worker, StackAllocator(stacks_, rest), [this, worker] { work(*worker); });
+    boost::fibers::context::active()->attach(context.get());
+    ++workers_;
+    return worker;
+  } catch (const std::bad_alloc&) {
+    try_stacks_at_ = now_ + kTryAgainAfter;
+    return nullptr;
+  }
+}
+
+void Scheduler::end_workers() noexcept {
+  while (Worker* worker = unpark()) make_ready(*worker);
+}
+
+}  // namespace penstock::fiber
