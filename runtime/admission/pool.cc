@@ -11,10 +11,11 @@
 #include "penstock/decision/admission.h"
 #include "penstock/decision/pool_sizing.h"
 #include "penstock/fiber.h"
+#include "penstock/spin_lock.h"
 #include "runtime/admission/pool_access.h"
 #include "runtime/admission/request_memory.h"
-#include "penstock/spin_lock.h"
 #include "runtime/admission/waiting.h"
+#include "runtime/fiber/fiber_state.h"
 
 namespace penstock {
 
@@ -104,6 +105,7 @@ Pool::Pool(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Pool::~Pool() = default;
 
 Pool::Permit Pool::acquire(Priority priority) {
+  fiber::require_fiber("Pool::acquire()");
   State& state = *state_;
   const Instant arrived = now();
   Waiting waiting({.what = "a place in pool", .name = &state.name});

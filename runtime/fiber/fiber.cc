@@ -141,6 +141,7 @@ bool Fiber::State::join(Instant until) {
     }
   }
   error_taken_.store(true, std::memory_order_relaxed);
+  if (never_began_) throw Cancelled("a fiber that was cancelled before its time");
   if (error_) std::rethrow_exception(error_);
   return true;
 }
@@ -151,7 +152,9 @@ void Fiber::State::cancel_here() noexcept {
     fiber::cancel(*running_);
   } else if (delay_ && delay_->waits()) {
     fiber::Scheduler::current()->withdraw(*delay_);
-    refused(std::make_exception_ptr(Cancelled("cancelled before its time")));
+    // Without an exception that perhaps nobody takes: they are dear.
+    never_began_ = true;
+    refused(nullptr);
   } else {
     cancelled_early_ = true;
   }
@@ -215,12 +218,12 @@ Fiber FiberAccess::spawn_at(const std::shared_ptr<fiber::Inbox>& home, std::stri
 }
 
 Fiber spawn(std::string_view name, Callable fn) {
-  if (!fiber::on_fiber()) throw std::logic_error("spawn() outside a fiber");
+  fiber::require_fiber("spawn()");
   return FiberAccess::spawn_here(name, std::move(fn), true);
 }
 
 Fiber spawn_after(Duration d, std::string_view name, Callable fn) {
-  if (!fiber::on_fiber()) throw std::logic_error("spawn_after() outside a fiber");
+  fiber::require_fiber("spawn_after()");
   return FiberAccess::spawn_after(d, name, std::move(fn));
 }
 
@@ -235,9 +238,11 @@ void sleep_until(Instant t) {
 }
 
 void yield() {
-  const fiber::FiberState& state = fiber::current();
+  fiber::Scheduler* scheduler = fiber::Scheduler::current();
+  if (scheduler == nullptr || scheduler->running().is_dispatcher) fiber::require_fiber("yield()");
+  const fiber::FiberState& state = scheduler->running().state;
   if (state.cancelled || state.deadline != Instant::max()) check_interrupts();
-  fiber::Scheduler::current()->yield();
+  scheduler->yield();
 }
 
 DeadlineScope::DeadlineScope(Instant deadline) : previous_(fiber::current().deadline) {

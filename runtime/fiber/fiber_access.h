@@ -76,6 +76,7 @@ struct Fiber::State final : fiber::Task {
 
   // Set before ended_, and not changed after it.
   std::exception_ptr error_;
+  bool never_began_ = false;
   std::atomic<bool> ended_{false};
   std::atomic<bool> error_taken_{false};
 

@@ -56,6 +56,8 @@ struct FiberState {
 FiberState& current();
 // Whether the calling thread runs a scheduler, and the caller is one of its fibers.
 bool on_fiber() noexcept;
+// Throws std::logic_error when the caller is no fiber, and therefore cannot wait: "`what` is called on fibers only".
+void require_fiber(const char* what);
 // The clock of the calling thread's scheduler as of its last turn: cheap, at most a turn old.
 Instant cached_now() noexcept;
 // The time that so long after now is; Instant::max() when there is none.

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <exception>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "penstock/fiber.h"
@@ -346,6 +347,10 @@ FiberState& current() {
 bool on_fiber() noexcept {
   Scheduler* scheduler = Scheduler::current();
   return scheduler != nullptr && !scheduler->running().is_dispatcher;
+}
+
+void require_fiber(const char* what) {
+  if (!on_fiber()) throw std::logic_error(std::string(what) + " is called on fibers only");
 }
 
 Instant cached_now() noexcept {

@@ -62,6 +62,7 @@ Upstream::Upstream(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Upstream::~Upstream() = default;
 
 Upstream::Call Upstream::begin() {
+  fiber::require_fiber("Upstream::begin()");
   State& state = *state_;
   auto made = std::make_unique<Call::State>(*this);
   Call::State& call = *made;

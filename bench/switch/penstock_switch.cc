@@ -1,0 +1,65 @@
+#include <cstdio>
+
+#include "bench/switch/sync_costs.h"
+#include "penstock/runtime.h"
+
+// Prints what switches between fibers of one thread cost, in nanoseconds, as one JSON object. Stacks are guarded.
+namespace {
+
+using namespace penstock;
+
+constexpr int kRounds = 1'000'000;
+
+// Of two fibers in turn, each.
+double yield_ns() {
+  return bench::nanoseconds_each(kRounds, [] {
+    const auto loop = [] {
+      for (int i = 0; i < kRounds / 2; ++i) yield();
+    };
+    Fiber other = spawn("other", loop);
+    loop();
+    other.join();
+  });
+}
+
+double spawn_join_ns() {
+  return bench::nanoseconds_each(kRounds, [] {
+    for (int i = 0; i < kRounds; ++i) spawn("fiber", [] {}).join();
+  });
+}
+
+// All are started before the first is joined: each batch has so many stacks in use.
+double spawn_many_ns(int many) {
+  return bench::nanoseconds_each(kRounds / many * many, [many] {
+    std::vector<Fiber> fibers(static_cast<std::size_t>(many));
+    for (int i = 0; i < kRounds / many; ++i) {
+      for (Fiber& fiber : fibers) fiber = spawn("fiber", [] { yield(); });
+      for (Fiber& fiber : fibers) fiber.join();
+    }
+  });
+}
+
+// Set and stopped before its time.
+double timer_ns() {
+  return bench::nanoseconds_each(kRounds, [] {
+    for (int i = 0; i < kRounds; ++i) spawn_after(std::chrono::hours(1), "timer", [] {}).cancel();
+  });
+}
+
+}  // namespace
+
+int main() {
+  Runtime runtime({.threads = 1});
+  runtime
+      .spawn("bench",
+             [] {
+               yield_ns();
+               std::printf("{\"yield_ns\":%.1f,\"spawn_join_ns\":%.1f,\"timer_ns\":%.1f,\"handoff_ns\":%.1f,",
+                           yield_ns(), spawn_join_ns(), timer_ns(), bench::ping_pong_ns(kRounds / 2) / 2);
+               std::printf("\"channel_ns\":%.1f,\"buffered_channel_ns\":%.1f,\"mutex_ns\":%.1f,",
+                           bench::channel_ns(kRounds), bench::channel_ns(kRounds, 64), bench::mutex_ns(kRounds));
+               std::printf("\"contended_mutex_ns\":%.1f,\"spawn_100_ns\":%.1f}\n", bench::contended_mutex_ns(kRounds),
+                           spawn_many_ns(100));
+             })
+      .join();
+}
