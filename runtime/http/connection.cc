@@ -1,295 +1,340 @@
+#include "runtime/http/connection.h"
+
 #include <spdlog/spdlog.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
-#include <boost/context/detail/exception.hpp>
-#include <chrono>
-#include <optional>
-#include <string>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/beast/http/error.hpp>
+#include <cstring>
+#include <exception>
 #include <utility>
 
-#include "runtime/http/message.h"
-#include "runtime/http/request_reader.h"
-#include "runtime/http/request_state.h"
+#include "penstock/fiber.h"
+#include "runtime/fiber/scheduler.h"
+#include "runtime/http/exchange_state.h"
+#include "runtime/http/request_parser.h"
 #include "runtime/http/server_state.h"
-#include "runtime/registry.h"
-#include "runtime/runtime_state.h"
 
 namespace penstock::http {
 namespace {
 
 using boost::system::error_code;
-using decision::Priority;
 
-// Nginx's code for a client that left before its answer; only metrics see it.
-constexpr int kClientLeft = 499;
-// Header and body go out from one buffer up to this body size, and from two in one call beyond.
-constexpr std::size_t kCopiedBody = 16 * 1024;
-// After an answer that leaves the rest of a request unread: a close right away would reset the connection, and the
-// client might never see the answer.
-constexpr auto kLinger = std::chrono::seconds(1);
-constexpr std::size_t kLingerBytes = 1024 * 1024;
-// For the last word to a client when the server's patience with its request has ended.
-constexpr auto kLastWord = std::chrono::seconds(1);
+constexpr std::size_t kReceive = 64 * 1024;
+// What a client sends after the last word to it: beyond, the connection is reset.
+constexpr std::uint32_t kLingerBytes = 1024 * 1024;
+// Requests that one connection may have served before others have their turn.
+constexpr int kRequestsInTurn = 16;
 
-class Connection : private OpenConnection {
+// What the connections of a thread receive into, and answer from.
+constinit thread_local std::array<char, kReceive> received{};
+
+bool would_block(const error_code& ec) { return ec == boost::asio::error::would_block; }
+
+// What is handed over by an upgrade.
+class HandedOver final : public net::Stream {
  public:
-  Connection(ServerState& server, net::Socket socket, const net::Endpoint& peer, ServerState::Place place)
-      : server_(server),
-        thread_(*server.threads[fiber::thread_index()]),
-        place_(std::move(place)),
-        socket_(std::move(socket)),
-        reader_(socket_, server.options),
-        peer_(peer.to_string()) {
-    fiber = &fiber::current();
-    fd = socket_.fd();
-    thread_.connections.push_back(*this);
-  }
+  HandedOver(net::Socket socket, std::string ahead, ServerState::Place place)
+      : socket_(std::move(socket)), ahead_(std::move(ahead)), place_(std::move(place)) {}
 
-  void serve() {
-    Duration patience = server_.options.header_timeout;
-    while (!thread_.draining || fresh || reader_.buffered()) {
-      idle = true;
-      const auto first = reader_.wait_first_byte(patience);
-      idle = false;
-      if (first == RequestReader::First::closed) return;
-      if (first == RequestReader::First::timeout) {
-        if (fresh) refuse({408, "no request came"});
-        return;
-      }
-      fresh = false;
-      if (!serve_request()) return;
-      patience = server_.options.idle_timeout;
+  std::size_t read_parts(const iovec* parts, int count, error_code& ec) override {
+    if (at_ == ahead_.size()) return socket_.read_parts(parts, count, ec);
+    ec = {};
+    std::size_t read = 0;
+    for (int i = 0; i < count && at_ < ahead_.size(); ++i) {
+      const std::size_t n = ahead_.copy(static_cast<char*>(parts[i].iov_base), parts[i].iov_len, at_);
+      at_ += n;
+      read += n;
     }
+    return read;
   }
+  std::size_t write_parts(const iovec* parts, int count, error_code& ec) override {
+    return socket_.write_parts(parts, count, ec);
+  }
+  void set_io_timeout(Duration d) override { socket_.set_io_timeout(d); }
+  bool is_open() const override { return socket_.is_open(); }
+  void shutdown_send() override { socket_.shutdown_send(); }
+  void close() override { socket_.close(); }
 
  private:
-  struct Answer {
-    Response response;
-    Route* route = nullptr;
-    Priority priority = Priority::normal;
-    std::optional<RejectReason> rejected;
-    // Written though the fiber is cancelled.
-    bool last_word = false;
-  };
-
-  // True: the connection goes on.
-  bool serve_request() {
-    const RuntimeAccess::Work work(server_.runtime);
-    switch (reader_.read()) {
-      case RequestReader::Result::closed:
-        return false;
-      case RequestReader::Result::refused:
-        refuse(reader_.refusal());
-        return false;
-      case RequestReader::Result::request:
-        break;
-    }
-    begin_account();
-    Answer answer;
-    try {
-      answer = this->answer();
-    } catch (...) {
-      fiber::set_account(nullptr);
-      throw;
-    }
-    const bool keep = !client_left_ && finish(answer);
-    end_account(answer);
-    return keep;
-  }
-
-  void begin_account() {
-    if (!account_ || account_.use_count() > 1) {
-      account_ = std::make_shared<fiber::RequestAccount>();
-    } else {
-      account_->running = account_->ready = Duration::zero();
-      account_->waiting.clear();
-    }
-    fiber::set_account(account_);
-  }
-
-  void end_account(const Answer& answer) {
-    fiber::set_account(nullptr);
-    if (answer.route != nullptr && answer.route->auxiliary) return;
-    RouteMetrics& metrics = thread_.metrics(server_.runtime.metrics(), answer.route);
-    metrics.finished(client_left_ ? kClientLeft : answer.response.status, answer.priority,
-                     std::max(fiber::cached_now() - reader_.arrived(), Duration::zero()));
-    if (answer.rejected && !client_left_) metrics.rejected(answer.priority, *answer.rejected);
-    metrics.account(*account_);
-  }
-
-  Answer answer() {
-    const auto& message = reader_.message();
-    ServerAccess::RequestState request;
-    request.method = {message.method_string().data(), message.method_string().size()};
-    request.target = {message.target().data(), message.target().size()};
-    request.path = path_of(request.target);
-    request.fields = &message;
-    request.body = message.body();
-    request.peer = peer_;
-
-    Answer answer;
-    answer.route = server_.router.find(request.path, request.params);
-    if (answer.route == nullptr) {
-      answer.response = Response::text("not found\n", 404);
-      return answer;
-    }
-    const Handler* handler = answer.route->handler(request.method);
-    if (handler == nullptr) {
-      answer.response = Response::text("method not allowed\n", 405);
-      answer.response.headers.emplace_back("Allow", answer.route->allowed());
-      return answer;
-    }
-    // A connection that was idle when the drain began looks hung up, see ServerState::drain_thread().
-    const bool watched = server_.options.cancel_on_disconnect && !thread_.draining;
-    if (watched) {
-      socket_.on_hangup([this] {
-        client_left_ = true;
-        fiber::cancel(*fiber);
-      });
-    }
-    run(*handler, ServerAccess::request(request), answer);
-    if (watched) socket_.on_hangup({});
-    return answer;
-  }
-
-  void run(const Handler& handler, const Request& request, Answer& answer) {
-    try {
-      if (!server_.options.admission || answer.route->auxiliary) {
-        answer.response = handler(request);
-      } else {
-        const RouteDecision decided = RuntimeAccess::state(server_.runtime).registry->route(request.path());
-        answer.priority = decided.priority;
-        const DeadlineScope deadline(decided.deadline ? reader_.arrived() + *decided.deadline : Instant::max());
-        const Pool::Permit permit = decided.pool->acquire(decided.priority);
-        answer.response = handler(request);
-      }
-      if (!header_is_sound(answer.response))
-        throw std::invalid_argument("a response with a malformed status or header");
-    } catch (const boost::context::detail::forced_unwind&) {
-      throw;
-    } catch (const Rejected& e) {
-      answer.rejected = e.reason();
-      answer.response = Response::text(std::string(e.what()) + "\n", 503);
-      const auto seconds = std::chrono::ceil<std::chrono::seconds>(e.retry_after()).count();
-      answer.response.headers.emplace_back("Retry-After", std::to_string(std::max<std::int64_t>(1, seconds)));
-    } catch (const DeadlineExceeded&) {
-      answer.response = Response::text("deadline exceeded\n", 504);
-    } catch (const Cancelled&) {
-      answer.response = Response::text("stopping\n", 503);
-      answer.response.headers.emplace_back("Retry-After", "1");
-      answer.last_word = true;
-    } catch (const CallError& e) {
-      answer.response = Response::text("bad gateway\n", 502);
-      log_failure(*answer.route, e.what());
-    } catch (const std::exception& e) {
-      answer.response = Response::text("internal error\n", 500);
-      log_failure(*answer.route, e.what());
-    } catch (...) {
-      answer.response = Response::text("internal error\n", 500);
-      log_failure(*answer.route, "an exception of unknown type");
-    }
-  }
-
-  static void log_failure(Route& route, const char* what) {
-    const std::int64_t second =
-        std::chrono::duration_cast<std::chrono::seconds>(fiber::cached_now().time_since_epoch()).count();
-    if (route.logged_second.exchange(second, std::memory_order_relaxed) == second) return;
-    spdlog::error("route {}: {}", route.pattern, what);
-  }
-
-  // Writes the answer. True: the connection goes on.
-  bool finish(Answer& answer) {
-    const auto& message = reader_.message();
-    const bool keep = reader_.keep_alive() && !thread_.draining && !answer.last_word && !server_.runtime.draining() &&
-                      !list_has(answer.response.header("Connection"), "close");
-    const Persistence persistence = !keep                    ? Persistence::close
-                                    : message.version() < 11 ? Persistence::keep_explicit
-                                                             : Persistence::keep;
-    const bool with_body =
-        message.method() != boost::beast::http::verb::head && status_has_body(answer.response.status);
-    try {
-      if (answer.last_word) {
-        const CancelShield shield;
-        const DeadlineScope deadline(std::chrono::steady_clock::now() + kLastWord);
-        write(answer.response, with_body, persistence);
-        return false;
-      }
-      return write(answer.response, with_body, persistence) && keep;
-    } catch (const Cancelled&) {
-      return false;
-    } catch (const DeadlineExceeded&) {
-      return false;
-    }
-  }
-
-  bool write(const Response& response, bool with_body, Persistence persistence) {
-    out_.clear();
-    append_head(out_, response, response.body.size(), persistence);
-    std::string_view body = with_body ? std::string_view(response.body) : std::string_view();
-    if (body.size() <= kCopiedBody) {
-      out_ += body;
-      body = {};
-    }
-    std::string_view head = out_;
-    socket_.set_io_timeout(server_.options.io_timeout);
-    error_code ec;
-    while (!head.empty() || !body.empty()) {
-      std::size_t sent;
-      if (body.empty()) {
-        sent = socket_.write_some(boost::asio::const_buffer(head.data(), head.size()), ec);
-      } else {
-        sent = socket_.write_some(std::array{boost::asio::const_buffer(head.data(), head.size()),
-                                             boost::asio::const_buffer(body.data(), body.size())},
-                                  ec);
-      }
-      if (ec) return false;
-      const std::size_t of_head = std::min(sent, head.size());
-      head.remove_prefix(of_head);
-      body.remove_prefix(sent - of_head);
-    }
-    return true;
-  }
-
-  // Answers what is no request, and leaves.
-  void refuse(const RequestReader::Refusal& refusal) {
-    thread_.metrics(server_.runtime.metrics(), nullptr).finished(refusal.status, Priority::normal, Duration::zero());
-    if (!write(Response::text(refusal.why + "\n", refusal.status), true, Persistence::close)) return;
-    linger();
-  }
-
-  void linger() {
-    socket_.shutdown_send();
-    const Instant until = std::chrono::steady_clock::now() + kLinger;
-    std::array<char, 4096> waste;
-    for (std::size_t read = 0; read < kLingerBytes;) {
-      const Duration left = until - std::chrono::steady_clock::now();
-      if (left <= Duration::zero()) return;
-      socket_.set_io_timeout(left);
-      error_code ec;
-      read += socket_.read_some(boost::asio::buffer(waste), ec);
-      if (ec) return;
-    }
-  }
-
-  ServerState& server_;
-  ServerThread& thread_;
-  const ServerState::Place place_;
   net::Socket socket_;
-  RequestReader reader_;
-  const std::string peer_;
-  std::shared_ptr<fiber::RequestAccount> account_;
-  std::string out_;
-  bool client_left_ = false;
+  const std::string ahead_;
+  std::size_t at_ = 0;
+  const ServerState::Place place_;
 };
 
 }  // namespace
 
-void serve_connection(ServerState& server, net::Socket socket, const net::Endpoint& peer, ServerState::Place place) {
-  try {
-    Connection(server, std::move(socket), peer, std::move(place)).serve();
-  } catch (const Cancelled&) {
+void Connection::open(ServerThread& thread, net::Socket socket, net::Endpoint peer, ServerState::Place place) {
+  auto* connection = new Connection(thread, std::move(socket), std::move(peer), std::move(place));
+  // Most clients have sent their request by now, and the reactor may have told of it before anybody observed.
+  connection->start();
+}
+
+Connection::Connection(ServerThread& thread, net::Socket socket, net::Endpoint peer, ServerState::Place place)
+    : thread_(thread),
+      place_(std::move(place)),
+      socket_(std::move(socket)),
+      peer_(std::move(peer)),
+      since_(fiber::cached_now()) {
+  thread_.enter(*this, Stage::fresh);
+  socket_.observe(this);
+}
+
+Connection::~Connection() {
+  socket_.observe(nullptr);
+  socket_.close();
+  thread_.leave(*this);
+}
+
+// --- without a fiber
+
+void Connection::start() noexcept {
+  thread_.move(*this, Stage::active);
+  fiber::Scheduler::current()->start(*this);
+}
+
+void Connection::on_readable(bool left) noexcept {
+  switch (stage_) {
+    case Stage::fresh:
+    case Stage::idle:
+      return start();
+    case Stage::partial:
+      return collect_header();
+    case Stage::active:
+      if (left) check_hangup();
+      return;
+    case Stage::lingering:
+      return discard();
   }
 }
+
+void Connection::collect_header() noexcept {
+  error_code ec;
+  const std::size_t n = socket_.read_now(received.data(), received.size(), ec);
+  if (would_block(ec)) return;
+  // A client that left may still be answered.
+  if (ec) return start();
+  const std::size_t before = own_.size() - std::min<std::size_t>(own_.size(), 3);
+  append_input(received.data(), n);
+  // Complete, or too long: for the parser to say.
+  if (own_.find("\r\n\r\n", before) != own_.npos || own_.size() > options().max_header_bytes) start();
+}
+
+void Connection::discard() noexcept {
+  while (true) {
+    error_code ec;
+    const std::size_t n = socket_.read_now(received.data(), received.size(), ec);
+    if (would_block(ec)) return;
+    discarded_ += static_cast<std::uint32_t>(n);
+    if (ec || discarded_ > kLingerBytes) return close();
+    if (!socket_.readable()) return;
+  }
+}
+
+void Connection::check_hangup() noexcept {
+  if (watching_ == nullptr || !socket_.hung_up()) return;
+  client_left_ = true;
+  fiber::cancel(*watching_);
+}
+
+void Connection::expire() noexcept {
+  if (stage_ == Stage::idle || stage_ == Stage::lingering) return close();
+  expired_ = true;
+  start();
+}
+
+void Connection::refused(std::exception_ptr) noexcept { close(); }
+
+void Connection::describe(std::string& name) const {
+  name += "http ";
+  name += peer_.to_string();
+}
+
+// --- as a fiber
+
+void Connection::run() noexcept {
+  Next next;
+  do {
+    next = serve();
+  } while (next == Next::again);
+  switch (next) {
+    case Next::again:
+    case Next::park:
+      return park(Stage::idle);
+    case Next::incomplete:
+      return park(Stage::partial);
+    case Next::linger:
+      socket_.shutdown_send();
+      thread_.move(*this, Stage::lingering);
+      return discard();
+    case Next::close:
+      return close();
+  }
+}
+
+Connection::Next Connection::serve() noexcept {
+  try {
+    return serve_next();
+  } catch (const Cancelled&) {
+  } catch (const DeadlineExceeded&) {
+  } catch (const std::exception& e) {
+    spdlog::error("a connection of {} is closed: {}", peer_.to_string(), e.what());
+  }
+  return Next::close;
+}
+
+Connection::Next Connection::serve_next() {
+  if (input_.empty()) {
+    const Next nothing = thread_.draining || thread_.closing ? Next::close : Next::park;
+    if (!expired_) {
+      if (!socket_.readable()) return nothing;
+      error_code ec;
+      receive_now(ec);
+      if (would_block(ec)) return nothing;
+      if (ec) return Next::close;
+    }
+  }
+  if (expired_) return refuse({408, !own_.empty() ? "the header took too long" : "no request came"});
+  // An empty line before a request (RFC 9112, 2.2).
+  while (!input_.empty() && (input_.front() == '\r' || input_.front() == '\n')) consume(1);
+  if (input_.empty()) return Next::again;
+
+  RequestParser parser(options().max_header_bytes, 0);
+  error_code ec;
+  const std::size_t head = parser.put(boost::asio::const_buffer(input_.data(), input_.size()), ec);
+  if (ec == boost::beast::http::error::need_more) {
+    if (!socket_.readable()) {
+      keep_input();
+      return Next::incomplete;
+    }
+    error_code failed;
+    receive(options().header_timeout, failed);
+    return failed ? Next::close : Next::again;
+  }
+  if (ec) return refuse(parser.refusal(ec));
+  consume(head);
+  had_request_ = true;
+  int status;
+  if (const char* wrong = parser.check_framing(status)) return refuse({status, wrong});
+
+  const Next next = Exchange::State(*this, parser).serve();
+  if (next != Next::again || ++served_ % kRequestsInTurn != 0) return next;
+  keep_input();
+  penstock::yield();
+  return next;
+}
+
+// Answers what is no request, and leaves.
+Connection::Next Connection::refuse(const Refusal& refusal) {
+  thread_.metrics(nullptr).finished(refusal.status, decision::Priority::normal, Duration::zero());
+  const Response response = Response::text(refusal.why + "\n", refusal.status);
+  std::string& text = shared_text();
+  append_head(text, response.status, response.headers, {Framing::length, response.body.size()}, Persistence::close);
+  text += response.body;
+  return send(text) ? Next::linger : Next::close;
+}
+
+void Connection::park(Stage stage) {
+  if (input_.empty()) {
+    input_ = {};
+    if (own_.capacity() > std::string().capacity()) own_ = std::string();
+  }
+  if (stage == Stage::idle && !had_request_) stage = Stage::fresh;
+  if (thread_.closing) return close();
+  thread_.move(*this, stage);
+  // What came while it was served has been told already.
+  if (socket_.readable()) on_readable(false);
+}
+
+// --- input
+
+void Connection::keep_input() {
+  if (input_.empty()) {
+    own_.clear();
+    input_ = {};
+    return;
+  }
+  const bool mine = input_.data() >= own_.data() && input_.data() < own_.data() + own_.size();
+  if (mine) {
+    own_.erase(0, static_cast<std::size_t>(input_.data() - own_.data()));
+  } else {
+    own_.assign(input_);
+  }
+  input_ = own_;
+}
+
+void Connection::append_input(const char* data, std::size_t size) {
+  own_.append(data, size);
+  input_ = own_;
+}
+
+void Connection::receive_now(error_code& ec) {
+  const std::size_t n = socket_.read_now(received.data(), received.size(), ec);
+  if (!ec) input_ = {received.data(), n};
+}
+
+void Connection::receive(Duration timeout, error_code& ec) {
+  keep_input();
+  socket_.set_io_timeout(timeout);
+  // Nothing waits between the system call and here.
+  const std::size_t n = socket_.read_some(boost::asio::buffer(received), ec);
+  if (ec) return;
+  if (own_.empty()) {
+    input_ = {received.data(), n};
+  } else {
+    append_input(received.data(), n);
+  }
+}
+
+// --- output
+
+std::string& Connection::shared_text() {
+  static thread_local std::string text;
+  text.clear();
+  return text;
+}
+
+bool Connection::send(std::string_view head, std::string_view body) {
+  error_code ec;
+  iovec parts[] = {{const_cast<char*>(head.data()), head.size()}, {const_cast<char*>(body.data()), body.size()}};
+  std::size_t sent = socket_.write_now(parts, body.empty() ? 1 : 2, ec);
+  if (ec && !would_block(ec)) return false;
+  const std::size_t of_head = std::min(sent, head.size());
+  head.remove_prefix(of_head);
+  body.remove_prefix(sent - of_head);
+  if (head.empty() && body.empty()) return true;
+  const std::string rest(head);
+  head = rest;
+  socket_.set_io_timeout(options().io_timeout);
+  while (!head.empty() || !body.empty()) {
+    sent = socket_.write_some(std::array{boost::asio::const_buffer(head.data(), head.size()),
+                                         boost::asio::const_buffer(body.data(), body.size())},
+                              ec);
+    if (ec) return false;
+    const std::size_t first = std::min(sent, head.size());
+    head.remove_prefix(first);
+    body.remove_prefix(sent - first);
+  }
+  return true;
+}
+
+std::unique_ptr<net::Stream> Connection::hand_over() {
+  keep_input();
+  socket_.observe(nullptr);
+  watching_ = nullptr;
+  input_ = {};
+  return std::make_unique<HandedOver>(std::move(socket_), std::exchange(own_, {}), std::move(place_));
+}
+
+Connection::HangupWatch::HangupWatch(Connection& connection) : connection_(connection) {
+  connection_.watching_ = &fiber::current();
+  connection_.check_hangup();
+}
+
+Connection::HangupWatch::~HangupWatch() { connection_.watching_ = nullptr; }
 
 }  // namespace penstock::http

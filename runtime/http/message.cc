@@ -89,39 +89,58 @@ bool is_framing_header(std::string_view name) noexcept {
 
 bool status_has_body(int status) noexcept { return status >= 200 && status != 204 && status != 304; }
 
-void append_head(std::string& out, const Response& response, std::size_t body_bytes, Persistence persistence) {
-  if (response.status == 200) {
+void append_field(std::string& out, std::string_view name, std::string_view value) {
+  out += name;
+  out += ": ";
+  out += value;
+  out += "\r\n";
+}
+
+void append_chunk_size(std::string& out, std::size_t bytes) {
+  std::array<char, 20> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), bytes, 16).ptr;
+  out.append(digits.data(), end);
+  out += "\r\n";
+}
+
+void append_head(std::string& out, int status, const Headers& headers, Framing framing, Persistence persistence) {
+  if (status == 200) {
     out += "HTTP/1.1 200 OK\r\n";
   } else {
     out += "HTTP/1.1 ";
-    append_number(out, static_cast<std::size_t>(response.status));
+    append_number(out, static_cast<std::size_t>(status));
     out += ' ';
     const auto reason =
-        boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(static_cast<unsigned>(response.status)));
+        boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(static_cast<unsigned>(status)));
     out.append(reason.data(), reason.size());
     out += "\r\n";
   }
   out += date_line();
-  for (const auto& [name, value] : response.headers) {
-    if (is_framing_header(name)) continue;
-    out += name;
-    out += ": ";
-    out += value;
-    out += "\r\n";
+  for (const auto& [name, value] : headers) {
+    if (!is_framing_header(name)) append_field(out, name, value);
   }
-  if (status_has_body(response.status)) {
+  if (framing.kind == Framing::length) {
     out += "Content-Length: ";
-    append_number(out, body_bytes);
+    append_number(out, framing.bytes);
     out += "\r\n";
   }
+  if (framing.kind == Framing::chunked) out += "Transfer-Encoding: chunked\r\n";
   if (persistence == Persistence::close) out += "Connection: close\r\n";
   if (persistence == Persistence::keep_explicit) out += "Connection: keep-alive\r\n";
   out += "\r\n";
 }
 
-bool header_is_sound(const Response& response) noexcept {
-  if (response.status < 200 || response.status > 599) return false;
-  for (const auto& [name, value] : response.headers) {
+void append_upgrade(std::string& out, const Headers& headers) {
+  out += "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n";
+  for (const auto& [name, value] : headers) {
+    if (!is_framing_header(name)) append_field(out, name, value);
+  }
+  out += "\r\n";
+}
+
+bool header_is_sound(int status, const Headers& headers) noexcept {
+  if (status < 200 || status > 599) return false;
+  for (const auto& [name, value] : headers) {
     if (!is_token(name) || !is_field_value(value)) return false;
   }
   return true;

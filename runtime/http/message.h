@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "penstock/http.h"
+#include "penstock/http_message.h"
 
 // The text of HTTP/1.1 messages that we send.
 namespace penstock::http {
@@ -29,10 +29,21 @@ enum class Persistence {
 // Whether a response of that status may have a body, and so a Content-Length.
 bool status_has_body(int status) noexcept;
 
-// Appends status line and header of a response with `body_bytes` of body, date included. The caller has checked that
-// header_is_sound().
-void append_head(std::string& out, const Response& response, std::size_t body_bytes, Persistence persistence);
+// How long a body is.
+struct Framing {
+  enum Kind { length, chunked, until_close, none } kind = none;
+  std::size_t bytes = 0;
+};
 
-bool header_is_sound(const Response& response) noexcept;
+// Appends status line and header of a response, date included. The caller has checked that header_is_sound().
+void append_head(std::string& out, int status, const Headers& headers, Framing framing, Persistence persistence);
+// Appends "HTTP/1.1 101 .." with these headers.
+void append_upgrade(std::string& out, const Headers& headers);
+
+// Appends the size line of a chunk.
+void append_chunk_size(std::string& out, std::size_t bytes);
+void append_field(std::string& out, std::string_view name, std::string_view value);
+
+bool header_is_sound(int status, const Headers& headers) noexcept;
 
 }  // namespace penstock::http

@@ -1,4 +1,4 @@
-#include <boost/beast/core/string.hpp>
+#include <algorithm>
 
 #include "runtime/http/request_state.h"
 
@@ -43,16 +43,22 @@ std::string percent_decode(std::string_view text, bool plus_is_space) {
   return out;
 }
 
-std::string_view Request::method() const { return state_->method; }
-std::string_view Request::target() const { return state_->target; }
+std::string_view Request::method() const { return state_->head.method(); }
+std::string_view Request::target() const { return state_->head.target(); }
 std::string_view Request::path() const { return state_->path; }
 std::string_view Request::body() const { return state_->body; }
-std::string_view Request::peer() const { return state_->peer; }
+std::string_view Request::trace_id() const { return state_->trace_id; }
+
+std::string_view Request::peer() const {
+  if (state_->peer.empty()) state_->peer = state_->client->to_string();
+  return state_->peer;
+}
 
 std::optional<std::string> Request::query(std::string_view name) const {
-  const auto mark = state_->target.find('?');
-  if (mark == std::string_view::npos) return std::nullopt;
-  std::string_view rest = state_->target.substr(mark + 1);
+  const std::string_view target = state_->head.target();
+  const auto mark = target.find('?');
+  if (mark == target.npos) return std::nullopt;
+  std::string_view rest = target.substr(mark + 1);
   rest = rest.substr(0, rest.find('#'));
   while (!rest.empty()) {
     const std::string_view pair = rest.substr(0, rest.find('&'));
@@ -71,10 +77,12 @@ std::string_view Request::param(std::string_view name) const {
   return {};
 }
 
-std::string_view Request::header(std::string_view name) const {
-  const auto found = state_->fields->find(boost::beast::string_view(name.data(), name.size()));
-  if (found == state_->fields->end()) return {};
-  return {found->value().data(), found->value().size()};
+std::string_view Request::header(std::string_view name) const { return state_->head.find(name); }
+
+Headers Request::headers() const {
+  Headers all;
+  for (std::size_t i = 0; i < state_->head.size(); ++i) all.emplace_back(state_->head.name(i), state_->head.value(i));
+  return all;
 }
 
 }  // namespace penstock::http

@@ -1,30 +1,27 @@
 #pragma once
 
-#include <boost/beast/http/fields.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "penstock/http.h"
+#include "penstock/http_exchange.h"
+#include "runtime/http/request_head.h"
+#include "runtime/net/socket.h"
 
 namespace penstock::http {
 
-// What a Request shows. Lives on the connection while the handler runs.
+// What a Request shows. Lives on its fiber's stack while the handler runs.
 struct Request::State {
-  std::string_view method;
-  std::string_view target;
+  RequestHead head;
   std::string_view path;
   // Names belong to the route, values are decoded.
   std::vector<std::pair<std::string_view, std::string>> params;
-  const boost::beast::http::fields* fields = nullptr;
-  std::string_view body;
-  std::string_view peer;
-};
-
-struct ServerAccess {
-  using RequestState = Request::State;
-  static Request request(const RequestState& state) { return Request(state); }
+  std::string body;
+  const net::Endpoint* client = nullptr;
+  // Of `client`, made when it is asked for.
+  std::string peer;
+  std::string_view trace_id;
 };
 
 // The path of a request's target: without the query, and without scheme and authority if it is in absolute form.

@@ -1,4 +1,7 @@
-#include "penstock/http.h"
+#include <stdexcept>
+#include <utility>
+
+#include "penstock/http_message.h"
 #include "runtime/http/message.h"
 
 namespace penstock::http {
@@ -27,6 +30,15 @@ Response Response::text(std::string body, int status) {
 Response Response::json(std::string body, int status) { return of_type("application/json", std::move(body), status); }
 Response Response::html(std::string body, int status) {
   return of_type("text/html; charset=utf-8", std::move(body), status);
+}
+
+Response Response::shared(std::shared_ptr<const std::string> body, std::string content_type, int status) {
+  if (!body) throw std::invalid_argument("Response::shared: no body");
+  Response response;
+  response.status = status;
+  response.headers.emplace_back("Content-Type", std::move(content_type));
+  response.shared_body = std::move(body);
+  return response;
 }
 
 }  // namespace penstock::http

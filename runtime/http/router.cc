@@ -57,9 +57,9 @@ bool match_segments(const Route& route, std::string_view path, Router::Params& p
 
 }  // namespace
 
-const Handler* Route::handler(std::string_view method) const {
-  const Handler* get = nullptr;
-  const Handler* any = nullptr;
+const RouteHandler* Route::handler(std::string_view method) const {
+  const RouteHandler* get = nullptr;
+  const RouteHandler* any = nullptr;
   for (const auto& [name, handler] : handlers) {
     if (name == method) return &handler;
     if (name == "GET") get = &handler;
@@ -82,8 +82,8 @@ std::string Route::allowed() const {
   return list;
 }
 
-void Router::add(std::string_view method, std::string_view pattern, Handler handler, bool auxiliary) {
-  if (!handler) refuse(pattern, "no handler");
+void Router::add(std::string_view method, std::string_view pattern, RouteHandler handler, bool auxiliary) {
+  if (!handler.plain && !handler.stream) refuse(pattern, "no handler");
   if (!method.empty() && !is_token(method)) refuse(pattern, "malformed method");
   if (!pattern.starts_with('/')) refuse(pattern, "must begin with \"/\"");
   if (pattern.find_first_of(" \t\r\n?#") != pattern.npos) refuse(pattern, "must be a path");

@@ -10,9 +10,15 @@
 #include <utility>
 #include <vector>
 
-#include "penstock/http.h"
+#include "penstock/http_server.h"
 
 namespace penstock::http {
+
+// Exactly one of the two.
+struct RouteHandler {
+  Handler plain;
+  StreamHandler stream;
+};
 
 // One registered pattern and the handlers of its methods.
 struct Route {
@@ -22,14 +28,14 @@ struct Route {
   // Served for the operator (metrics, health): no pool, no deadline, not counted.
   bool auxiliary = false;
   // Method, empty for any; at most one of each.
-  std::vector<std::pair<std::string, Handler>> handlers;
+  std::vector<std::pair<std::string, RouteHandler>> handlers;
   // For patterns with parameters: each segment, "{name}" without its braces and true.
   std::vector<std::pair<std::string, bool>> segments;
   // Second of the steady clock in which a failure was last logged.
   std::atomic<std::int64_t> logged_second{-1};
 
   // HEAD falls back to GET, every method to "any"; null when the method is not allowed.
-  const Handler* handler(std::string_view method) const;
+  const RouteHandler* handler(std::string_view method) const;
   // The value of the header Allow.
   std::string allowed() const;
 };
@@ -39,7 +45,7 @@ struct Route {
 class Router {
  public:
   // Throws std::invalid_argument for a malformed pattern or method, or a duplicate.
-  void add(std::string_view method, std::string_view pattern, Handler handler, bool auxiliary = false);
+  void add(std::string_view method, std::string_view pattern, RouteHandler handler, bool auxiliary = false);
 
   using Params = std::vector<std::pair<std::string_view, std::string>>;
   // Null when no pattern matches. `params` gets the decoded values.

@@ -9,9 +9,11 @@
 #include <stdexcept>
 #include <utility>
 
-#include "penstock/http.h"
+#include "penstock/http_server.h"
+#include "runtime/http/connection.h"
 #include "runtime/http/server_state.h"
 #include "runtime/net/address.h"
+#include "runtime/registry.h"
 #include "runtime/runtime_state.h"
 
 namespace penstock::http {
@@ -20,8 +22,8 @@ namespace {
 constexpr int kBacklog = 4096;
 // Before accepting again, after a connection that could not be served.
 constexpr auto kBackOff = std::chrono::milliseconds(50);
-// How long the drain waits for the first request of a connection.
-constexpr auto kFirstRequest = std::chrono::milliseconds(100);
+// How often a full pool is looked at before accepting again.
+constexpr auto kLookAgain = std::chrono::milliseconds(1);
 
 void require(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(std::string("http::ServerOptions: ") + what);
@@ -33,6 +35,7 @@ ServerOptions checked(ServerOptions options) {
   require(options.max_header_bytes >= 256 && options.max_header_bytes <= 1024 * 1024,
           "max_header_bytes must be in [256, 1 MiB]");
   require(options.header_timeout > milliseconds::zero(), "header_timeout must be positive");
+  require(options.body_timeout > milliseconds::zero(), "body_timeout must be positive");
   require(options.io_timeout > milliseconds::zero(), "io_timeout must be positive");
   require(options.idle_timeout > milliseconds::zero(), "idle_timeout must be positive");
   require(options.max_connections > 0, "max_connections must be positive");
@@ -56,17 +59,9 @@ void refuse_taken_port(const net::Endpoint& at) {
 
 }  // namespace
 
-RouteMetrics& ServerThread::metrics(MetricsRegistry& registry, const Route* route) {
-  const std::size_t index = route == nullptr ? 0 : route->index + 1;
-  if (metrics_.size() <= index) metrics_.resize(index + 1);
-  if (!metrics_[index]) {
-    metrics_[index] = std::make_unique<RouteMetrics>(registry, route == nullptr ? "other" : route->pattern);
-  }
-  return *metrics_[index];
-}
-
-ServerState::ServerState(Runtime& runtime, ServerOptions given) : runtime(runtime), options(checked(std::move(given))) {
-  for (unsigned i = 0; i < runtime.threads(); ++i) threads.push_back(std::make_unique<ServerThread>());
+ServerState::ServerState(Runtime& runtime, ServerOptions given)
+    : runtime(runtime), options(checked(std::move(given))), registry(*RuntimeAccess::state(runtime).registry) {
+  for (unsigned i = 0; i < runtime.threads(); ++i) threads.push_back(std::make_unique<ServerThread>(*this));
 }
 
 ServerState::Place::~Place() {
@@ -113,25 +108,24 @@ void ServerState::accept(net::Listener listener) {
   }
 }
 
+void ServerState::wait_for_room() {
+  if (options.when_full == ServerOptions::WhenFull::refuse) return;
+  const Pool& pool = registry.pool("default");
+  while (pool.in_flight() >= pool.limit()) sleep_for(kLookAgain);
+}
+
 void ServerState::accept_some(net::Listener& listener) {
-  struct Accepted {
-    net::Socket socket;
-    net::Endpoint peer;
-    Place place;
-  };
   try {
     while (true) {
       net::Endpoint peer;
+      wait_for_room();
       net::Socket socket = listener.accept(peer);
-      auto accepted = std::make_shared<Accepted>(Accepted{std::move(socket), peer, take_place()});
-      spawn("http " + peer.to_string(), [self = shared_from_this(), accepted] {
-        serve_connection(*self, std::move(accepted->socket), accepted->peer, std::move(accepted->place));
-      });
+      Connection::open(*threads[fiber::thread_index()], std::move(socket), std::move(peer), take_place());
     }
   } catch (const Cancelled&) {
     throw;
   } catch (const std::exception& e) {
-    // No stack, no memory: that connection is lost, but not the ones to come.
+    // No memory: that connection is lost, but not the ones to come.
     const std::int64_t second =
         std::chrono::duration_cast<std::chrono::seconds>(fiber::cached_now().time_since_epoch()).count();
     if (logged_second_.exchange(second, std::memory_order_relaxed) != second) {
@@ -139,25 +133,6 @@ void ServerState::accept_some(net::Listener& listener) {
     }
   }
   sleep_for(kBackOff);
-}
-
-void ServerState::drain_thread() {
-  ServerThread& thread = *threads[fiber::thread_index()];
-  thread.draining = true;
-  for (OpenConnection& connection : thread.connections) {
-    // Ends the wait for a next request, but not one that has just come: it is read and served.
-    if (connection.idle && !connection.fresh) ::shutdown(connection.fd, SHUT_RD);
-  }
-  // Until those have looked, and those that have only just connected have said what they want. A first request is worth
-  // the wait: its client has no reason to expect that the connection might end.
-  const auto waits = [&thread] {
-    return std::any_of(thread.connections.begin(), thread.connections.end(),
-                       [](const OpenConnection& connection) { return connection.idle; });
-  };
-  const Instant until = std::chrono::steady_clock::now() + kFirstRequest;
-  do {
-    sleep_for(std::chrono::milliseconds(1));
-  } while (waits() && std::chrono::steady_clock::now() < until);
 }
 
 struct Server::State {
@@ -191,21 +166,23 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
   state_->address = at.to_string();
 
   if (checked.serve_metrics) {
-    state_->shared->router.add(
-        "GET", "/metrics",
-        [&runtime](const Request&) {
-          Response response;
-          response.headers.emplace_back("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-          response.body = runtime.metrics().text();
-          return response;
-        },
-        true);
-    state_->shared->router.add(
-        "GET", "/healthz",
-        [&runtime](const Request&) {
-          return runtime.draining() ? Response::text("draining\n", 503) : Response::text("ok\n");
-        },
-        true);
+    state_->shared->router.add("GET", "/metrics",
+                               {.plain =
+                                    [&runtime](const Request&) {
+                                      Response response;
+                                      response.headers.emplace_back("Content-Type",
+                                                                    "text/plain; version=0.0.4; charset=utf-8");
+                                      response.body = runtime.metrics().text();
+                                      return response;
+                                    }},
+                               true);
+    state_->shared->router.add("GET", "/healthz",
+                               {.plain =
+                                    [&runtime](const Request&) {
+                                      return runtime.draining() ? Response::text("draining\n", 503)
+                                                                : Response::text("ok\n");
+                                    }},
+                               true);
   }
 
   RuntimeAccess::on_run(runtime, [weak = std::weak_ptr(state_), &runtime] {
@@ -220,6 +197,10 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
                            [shared = state->shared, listener] { shared->accept(std::move(*listener)); }));
     }
     state->listeners.clear();
+    for (unsigned i = 0; i < runtime.threads(); ++i) {
+      runtime.spawn_on(i, "http keeper " + state->address,
+                       [shared = state->shared] { shared->threads[fiber::thread_index()]->keep(); });
+    }
   });
   runtime.on_drain([weak = std::weak_ptr(state_), &runtime] {
     const auto state = weak.lock();
@@ -230,9 +211,10 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
     }
     for (unsigned i = 0; i < runtime.threads(); ++i) {
       // What is in flight is not known before each thread has looked.
-      runtime.spawn_on(
-          i, "http drain",
-          [shared = state->shared, work = std::make_shared<RuntimeAccess::Work>(runtime)] { shared->drain_thread(); });
+      runtime.spawn_on(i, "http drain",
+                       [shared = state->shared, work = std::make_shared<RuntimeAccess::Work>(runtime)] {
+                         shared->threads[fiber::thread_index()]->drain();
+                       });
     }
   });
 }
@@ -240,11 +222,16 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
 Server::~Server() {
   std::lock_guard lock(state_->mutex);
   state_->ended = true;
+  state_->shared->ended = true;
   state_->stop_accepting();
 }
 
 void Server::route(std::string_view method, std::string_view pattern, Handler handler) {
-  state_->shared->router.add(method, pattern, std::move(handler));
+  state_->shared->router.add(method, pattern, {.plain = std::move(handler)});
+}
+
+void Server::route(std::string_view method, std::string_view pattern, StreamHandler handler) {
+  state_->shared->router.add(method, pattern, {.stream = std::move(handler)});
 }
 
 std::string Server::address() const { return state_->address; }

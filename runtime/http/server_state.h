@@ -1,47 +1,24 @@
 #pragma once
 
 #include <atomic>
-#include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "penstock/http.h"
 #include "penstock/runtime.h"
-#include "runtime/fiber/fiber_state.h"
 #include "runtime/fiber/waiter.h"
-#include "runtime/http/route_metrics.h"
 #include "runtime/http/router.h"
+#include "runtime/http/server_thread.h"
 #include "runtime/net/socket.h"
 
+namespace penstock {
+class Registry;
+}
+
 namespace penstock::http {
-
-// What the drain sees of a connection. Touched on its own thread only.
-struct OpenConnection : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
-  fiber::FiberState* fiber = nullptr;
-  int fd = -1;
-  // Between requests: nothing is lost when it is closed.
-  bool idle = false;
-  // Before its first request.
-  bool fresh = true;
-};
-
-// The part of a server that belongs to one scheduler thread.
-struct ServerThread {
-  using Connections = boost::intrusive::list<OpenConnection, boost::intrusive::constant_time_size<false>>;
-
-  RouteMetrics& metrics(MetricsRegistry& registry, const Route* route);
-
-  bool draining = false;
-  Connections connections;
-
- private:
-  // By the index of the route; the first is that of requests without one.
-  std::vector<std::unique_ptr<RouteMetrics>> metrics_;
-};
 
 // What all connections of a server share.
 struct ServerState : std::enable_shared_from_this<ServerState> {
@@ -49,13 +26,14 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
 
   // The body of a thread's accepting fiber.
   void accept(net::Listener listener);
-  // On each thread, when the drain begins; returns when all that had come is being served.
-  void drain_thread();
 
   Runtime& runtime;
   const ServerOptions options;
+  Registry& registry;
   Router router;
   std::vector<std::unique_ptr<ServerThread>> threads;
+  // No connections come any more.
+  std::atomic<bool> ended{false};
 
   // One of the max_connections places, while it lives; gives way to acceptors that wait for one.
   class Place {
@@ -71,6 +49,8 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
  private:
   // Until a connection could not be served. Throws Cancelled.
   void accept_some(net::Listener& listener);
+  // Waits while the pool is full, if the options say so. Throws Cancelled.
+  void wait_for_room();
   bool try_take_place();
   // Waits until there is one. Throws Cancelled.
   Place take_place();
@@ -80,8 +60,5 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
   std::vector<fiber::Waiter*> waiting_;
   std::atomic<std::int64_t> logged_second_{-1};
 };
-
-// Serves one connection until it ends; the body of its fiber.
-void serve_connection(ServerState& server, net::Socket socket, const net::Endpoint& peer, ServerState::Place place);
 
 }  // namespace penstock::http

@@ -41,10 +41,12 @@ class Socket::Watch final : public fiber::Watch {
   bool wait(Wait*& slot, Instant until, const char* what, error_code& ec);
   // Calls the hang-up function if the peer has left and all that it sent was read.
   void check_hangup();
+  bool hung_up();
   void end_waits() noexcept;
 
   Wait* reader = nullptr;
   Wait* writer = nullptr;
+  SocketObserver* observer = nullptr;
   std::function<void()> hangup;
   bool peer_left = false;
   // False: all that had come was read, and the reactor has told of nothing since. Asking the kernel again would be a
@@ -87,14 +89,19 @@ void Socket::Watch::on_events(std::uint32_t events) noexcept {
   if (reader != nullptr && (events & (EPOLLIN | kHangup)) != 0) reader->waiter.notify();
   if (writer != nullptr && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writer->waiter.notify();
   if (left && !reading && hangup) std::exchange(hangup, nullptr)();
+  // Last: it may close the socket.
+  if (observer != nullptr && !reading && (events & (EPOLLIN | kHangup)) != 0) observer->on_readable(left);
+}
+
+bool Socket::Watch::hung_up() {
+  if (!peer_left) return false;
+  char byte;
+  const ssize_t n = ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return !(n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
 }
 
 void Socket::Watch::check_hangup() {
-  if (!peer_left || !hangup) return;
-  char byte;
-  const ssize_t n = ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) return;
-  std::exchange(hangup, nullptr)();
+  if (hangup && hung_up()) std::exchange(hangup, nullptr)();
 }
 
 void Socket::Watch::end_waits() noexcept {
@@ -149,6 +156,59 @@ void Socket::on_hangup(std::function<void()> fn) {
   if (watch_ == nullptr) return;
   watch_->hangup = std::move(fn);
   watch_->check_hangup();
+}
+
+void Socket::observe(SocketObserver* observer) {
+  if (watch_ != nullptr) watch_->observer = observer;
+}
+
+bool Socket::readable() const { return watch_ != nullptr && watch_->readable; }
+
+bool Socket::hung_up() { return watch_ != nullptr && watch_->hung_up(); }
+
+std::size_t Socket::read_now(void* to, std::size_t size, error_code& ec) {
+  ec = {};
+  if (watch_ == nullptr) {
+    ec = boost::asio::error::bad_descriptor;
+    return 0;
+  }
+  ssize_t n;
+  do {
+    n = ::recv(watch_->fd(), to, size, MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) {
+    // As in read_parts().
+    if (static_cast<std::size_t>(n) < size && !watch_->peer_left) watch_->readable = false;
+    return static_cast<std::size_t>(n);
+  }
+  if (n == 0) {
+    ec = boost::asio::error::eof;
+  } else if (errno == EAGAIN) {
+    watch_->readable = false;
+    ec = boost::asio::error::would_block;
+  } else {
+    ec = last_error();
+  }
+  return 0;
+}
+
+std::size_t Socket::write_now(const iovec* parts, int count, error_code& ec) {
+  ec = {};
+  if (watch_ == nullptr) {
+    ec = boost::asio::error::bad_descriptor;
+    return 0;
+  }
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = static_cast<std::size_t>(count);
+  ssize_t n;
+  do {
+    n = count == 1 ? ::send(watch_->fd(), parts->iov_base, parts->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
+                   : ::sendmsg(watch_->fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  if (n >= 0) return static_cast<std::size_t>(n);
+  ec = errno == EAGAIN ? error_code(boost::asio::error::would_block) : last_error();
+  return 0;
 }
 
 Socket Socket::connect(const Endpoint& to, Duration timeout, error_code& ec) {

@@ -25,6 +25,17 @@ struct Endpoint {
   bool operator==(const Endpoint&) const = default;
 };
 
+// Told what happens to a socket that no fiber reads; for connections that wait without a fiber.
+class SocketObserver {
+ public:
+  // By the reactor of the socket's thread: must not wait. Bytes, the end of the stream or an error are to be read.
+  // `left`: the peer has shut down its sending side, or is gone.
+  virtual void on_readable(bool left) noexcept = 0;
+
+ protected:
+  ~SocketObserver() = default;
+};
+
 // A connected stream socket.
 class Socket final : public Stream {
  public:
@@ -50,6 +61,16 @@ class Socket final : public Stream {
   // Called once, on this thread, when the peer shuts down its sending side, resets or vanishes while no read is
   // waiting; also at once if it already has and nothing is left to read. Must not wait. Empty: none.
   void on_hangup(std::function<void()> fn);
+
+  // Null: none. It outlives the socket, or is taken back.
+  void observe(SocketObserver* observer);
+  // False: all that had come was read, and the reactor has told of nothing since.
+  bool readable() const;
+  // Whether the peer has left, and all that it sent before was read.
+  bool hung_up();
+  // Without waiting: boost::asio::error::would_block instead.
+  std::size_t read_now(void* to, std::size_t size, error_code& ec);
+  std::size_t write_now(const iovec* parts, int count, error_code& ec);
 
   std::size_t read_parts(const iovec* parts, int count, error_code& ec) override;
   std::size_t write_parts(const iovec* parts, int count, error_code& ec) override;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,13 +15,18 @@ struct Response {
   int status = 200;
   Headers headers;
   std::string body;
+  // Instead of `body`, when it is set: sent as it is, without a copy for each answer.
+  std::shared_ptr<const std::string> shared_body;
 
+  std::string_view content() const { return shared_body ? std::string_view(*shared_body) : std::string_view(body); }
   // Case-insensitive; empty when absent.
   std::string_view header(std::string_view name) const;
 
   static Response text(std::string body, int status = 200);
   static Response json(std::string body, int status = 200);
   static Response html(std::string body, int status = 200);
+  // Of static content, made once and answered often. The text must not be null, and not change any more.
+  static Response shared(std::shared_ptr<const std::string> body, std::string content_type, int status = 200);
 };
 
 }  // namespace penstock::http

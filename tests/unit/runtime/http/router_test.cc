@@ -20,11 +20,11 @@ std::string matched(const Router& router, std::string_view path) {
 
 TEST(Router, PrefersExactThenParametersThenTheLongestPrefix) {
   Router router;
-  router.add("GET", "/*", nothing);
-  router.add("GET", "/orders/*", nothing);
-  router.add("GET", "/orders/{id}", nothing);
-  router.add("GET", "/orders/new", nothing);
-  router.add("GET", "/orders/{id}/lines/{line}", nothing);
+  router.add("GET", "/*", {nothing});
+  router.add("GET", "/orders/*", {nothing});
+  router.add("GET", "/orders/{id}", {nothing});
+  router.add("GET", "/orders/new", {nothing});
+  router.add("GET", "/orders/{id}/lines/{line}", {nothing});
   EXPECT_EQ(matched(router, "/orders/new"), "/orders/new");
   EXPECT_EQ(matched(router, "/orders/17"), "/orders/{id} id=17");
   EXPECT_EQ(matched(router, "/orders/17/lines/a%20b"), "/orders/{id}/lines/{line} id=17 line=a b");
@@ -35,8 +35,8 @@ TEST(Router, PrefersExactThenParametersThenTheLongestPrefix) {
 
 TEST(Router, PrefersLiteralSegments) {
   Router router;
-  router.add("", "/{a}/x", nothing);
-  router.add("", "/b/{c}", nothing);
+  router.add("", "/{a}/x", {nothing});
+  router.add("", "/b/{c}", {nothing});
   EXPECT_EQ(matched(router, "/b/x"), "/b/{c} c=x");
   EXPECT_EQ(matched(router, "/a/x"), "/{a}/x a=a");
   EXPECT_EQ(matched(router, "/a/y"), "-");
@@ -44,9 +44,9 @@ TEST(Router, PrefersLiteralSegments) {
 
 TEST(Router, MatchesMethods) {
   Router router;
-  router.add("GET", "/a", nothing);
-  router.add("PUT", "/a", nothing);
-  router.add("", "/any", nothing);
+  router.add("GET", "/a", {nothing});
+  router.add("PUT", "/a", {nothing});
+  router.add("", "/any", {nothing});
   Router::Params params;
   const Route* route = router.find("/a", params);
   ASSERT_NE(route, nullptr);
@@ -59,13 +59,13 @@ TEST(Router, MatchesMethods) {
 
 TEST(Router, RefusesMalformedPatternsAndDuplicates) {
   Router router;
-  router.add("GET", "/a", nothing);
+  router.add("GET", "/a", {nothing});
   for (const char* pattern : {"", "a", "/a b", "/a?b", "/*/a", "/a*b", "/{a}/*", "/{}", "/{a", "/x{a}", "/{a}/{a}"}) {
-    EXPECT_THROW(router.add("GET", pattern, nothing), std::invalid_argument) << pattern;
+    EXPECT_THROW(router.add("GET", pattern, {nothing}), std::invalid_argument) << pattern;
   }
-  EXPECT_THROW(router.add("GET", "/a", nothing), std::invalid_argument);
-  EXPECT_THROW(router.add("G T", "/b", nothing), std::invalid_argument);
-  EXPECT_THROW(router.add("GET", "/b", nullptr), std::invalid_argument);
+  EXPECT_THROW(router.add("GET", "/a", {nothing}), std::invalid_argument);
+  EXPECT_THROW(router.add("G T", "/b", {nothing}), std::invalid_argument);
+  EXPECT_THROW(router.add("GET", "/b", {}), std::invalid_argument);
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ std::vector<BadInput> bad_inputs() {
       {"ChunkTooLong", post("Transfer-Encoding: chunked\r\n", "2\r\nabcdef\r\n0\r\n\r\n"), 400},
       {"HeaderTooLarge", "GET / HTTP/1.1\r\nHost: t\r\nX: " + std::string(5000, 'x') + "\r\n\r\n", 431},
       {"HeaderTooLargeAndEndless", "GET / HTTP/1.1\r\nHost: t\r\nX: " + std::string(5000, 'x'), 431},
-      {"TargetTooLarge", "GET /" + std::string(5000, 'x') + " HTTP/1.1\r\nHost: t\r\n\r\n", 431},
+      {"TargetTooLarge", "GET /" + std::string(5000, 'x') + " HTTP/1.1\r\nHost: t\r\n\r\n", 414},
       {"BodyTooLarge", post("Content-Length: 1001\r\n", std::string(1001, 'x')), 413},
       {"BodyAnnouncedTooLarge", post("Content-Length: 1001\r\nExpect: 100-continue\r\n"), 413},
       {"ChunksTooLarge",

@@ -46,6 +46,7 @@ TEST(HttpSlowClient, GetsAnAnswerWhenItsHeaderTakesTooLong) {
 TEST(HttpSlowClient, IsLeftWhenItsBodyStalls) {
   RunningRuntime runtime(1);
   Server server(*runtime, {.port = 0, .io_timeout = milliseconds(50)});
+  server.route("POST", "/x", [](const Request&) { return Response::text("never"); });
   runtime.start();
   RawSocket socket = RawSocket::connect(server.port());
   EXPECT_EQ(socket.ask("POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nabc").status, 408);

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "penstock/http_exchange.h"
+#include "penstock/pool.h"
+#include "runtime/http/connection.h"
+#include "runtime/http/message.h"
+#include "runtime/http/request_parser.h"
+#include "runtime/http/request_state.h"
+#include "runtime/http/router.h"
+
+namespace penstock::http {
+
+// One request of a connection, from its header to the end of its answer. Lives on the stack of its fiber.
+struct Exchange::State {
+  State(Connection& connection, RequestParser& parser);
+
+  // Serves it, whatever happens.
+  Connection::Next serve();
+
+  // --- the request's body
+
+  // The whole of it, for a plain handler. Throws RequestError.
+  void read_body();
+  std::string_view read_piece();
+  // Receives until the parser has got on; the end of the stream, or of the client's time, throws.
+  void receive_body(Duration timeout);
+  void send_continue();
+
+  // --- the answer
+
+  void start(int status, const Headers& headers, std::optional<std::uint64_t> length);
+  void write(std::string_view data);
+  void flush();
+  void finish(const Headers& trailers);
+  void respond(const Response& response);
+  // Throws Cancelled when it cannot be sent.
+  void send(std::string_view head, std::string_view body = {});
+  std::unique_ptr<net::Stream> upgrade(const Headers* headers);
+
+  Connection& connection;
+  RequestParser& parser;
+  Request::State request;
+  Request view{request};
+  Exchange exchange{*this};
+  const Instant arrived;
+
+  Route* route = nullptr;
+  decision::Priority priority = decision::Priority::normal;
+  std::optional<RejectReason> rejected;
+
+  bool continue_sent = false;
+  // Set when the connection cannot carry another request.
+  bool close = false;
+  bool handed_over = false;
+
+  int status = 0;
+  bool started = false;
+  bool finished = false;
+  bool with_body = false;
+  Framing framing;
+  std::uint64_t body_limit;
+  std::uint64_t written = 0;
+  // Of an answer in pieces, not sent yet.
+  std::string pending;
+
+ private:
+  void route_and_handle();
+  void handle(const RouteHandler& handler);
+  Persistence persistence();
+  void fail(int code, std::string text, std::optional<Duration> retry_after = std::nullopt);
+  void log_failure(const char* what);
+  void count(const fiber::RequestAccount& account);
+};
+
+}  // namespace penstock::http
