@@ -37,11 +37,12 @@ bool would_block(const error_code& ec) { return ec == boost::asio::error::would_
 // What is handed over by an upgrade.
 class HandedOver final : public net::Stream {
  public:
-  HandedOver(net::Socket socket, std::string ahead, ServerState::Place place)
-      : socket_(std::move(socket)), ahead_(std::move(ahead)), place_(std::move(place)) {}
+  // `owner` holds the stream.
+  HandedOver(std::shared_ptr<void> owner, net::Stream& stream, std::string ahead, ServerState::Place place)
+      : owner_(std::move(owner)), stream_(stream), ahead_(std::move(ahead)), place_(std::move(place)) {}
 
   std::size_t read_parts(const iovec* parts, int count, error_code& ec) override {
-    if (at_ == ahead_.size()) return socket_.read_parts(parts, count, ec);
+    if (at_ == ahead_.size()) return stream_.read_parts(parts, count, ec);
     ec = {};
     std::size_t read = 0;
     for (int i = 0; i < count && at_ < ahead_.size(); ++i) {
@@ -52,15 +53,16 @@ class HandedOver final : public net::Stream {
     return read;
   }
   std::size_t write_parts(const iovec* parts, int count, error_code& ec) override {
-    return socket_.write_parts(parts, count, ec);
+    return stream_.write_parts(parts, count, ec);
   }
-  void set_io_timeout(Duration d) override { socket_.set_io_timeout(d); }
-  bool is_open() const override { return socket_.is_open(); }
-  void shutdown_send() override { socket_.shutdown_send(); }
-  void close() override { socket_.close(); }
+  void set_io_timeout(Duration d) override { stream_.set_io_timeout(d); }
+  bool is_open() const override { return stream_.is_open(); }
+  void shutdown_send() override { stream_.shutdown_send(); }
+  void close() override { stream_.close(); }
 
  private:
-  net::Socket socket_;
+  const std::shared_ptr<void> owner_;
+  net::Stream& stream_;
   const std::string ahead_;
   std::size_t at_ = 0;
   const ServerState::Place place_;
@@ -85,8 +87,8 @@ Connection::Connection(ServerThread& thread, net::Socket socket, net::Endpoint p
 }
 
 Connection::~Connection() {
-  socket_.observe(nullptr);
-  socket_.close();
+  socket().observe(nullptr);
+  socket().close();
   thread_.leave(*this);
 }
 
@@ -103,7 +105,7 @@ void Connection::on_readable(bool left) noexcept {
     case Stage::idle:
       return start();
     case Stage::partial:
-      return collect_header();
+      return secure_ ? start() : collect_header();
     case Stage::active:
       if (left) check_hangup();
       return;
@@ -114,7 +116,7 @@ void Connection::on_readable(bool left) noexcept {
 
 void Connection::collect_header() noexcept {
   error_code ec;
-  const std::size_t n = socket_.read_now(received.data(), received.size(), ec);
+  const std::size_t n = socket().read_now(received.data(), received.size(), ec);
   if (would_block(ec)) return;
   // A client that left may still be answered.
   if (ec) return start();
@@ -127,16 +129,16 @@ void Connection::collect_header() noexcept {
 void Connection::discard() noexcept {
   while (true) {
     error_code ec;
-    const std::size_t n = socket_.read_now(received.data(), received.size(), ec);
+    const std::size_t n = socket().read_now(received.data(), received.size(), ec);
     if (would_block(ec)) return;
     discarded_ += static_cast<std::uint32_t>(n);
     if (ec || discarded_ > kLingerBytes) return close();
-    if (!socket_.readable()) return;
+    if (!socket().readable()) return;
   }
 }
 
 void Connection::check_hangup() noexcept {
-  if (watching_ == nullptr || !socket_.hung_up()) return;
+  if (watching_ == nullptr || !(secure_ ? secure_->tls.peer_closed() : socket().hung_up())) return;
   client_left_ = true;
   fiber::cancel(*watching_);
 }
@@ -168,7 +170,7 @@ void Connection::run() noexcept {
     case Next::incomplete:
       return park(Stage::partial);
     case Next::linger:
-      socket_.shutdown_send();
+      stream().shutdown_send();
       thread_.move(*this, Stage::lingering);
       return discard();
     case Next::close:
@@ -191,12 +193,22 @@ Connection::Next Connection::serve_next() {
   if (input_.empty()) {
     const Next nothing = thread_.draining || thread_.closing ? Next::close : Next::park;
     if (!expired_) {
-      if (!socket_.readable()) return nothing;
+      if (!has_input()) return nothing;
       error_code ec;
-      receive_now(ec);
+      if (thread_.server.tls) {
+        if (!secure_) shake_hands();
+        if (!secure_->tls.stale()) return nothing;
+        receive(options().header_timeout, ec);
+      } else {
+        receive_now(ec);
+      }
       if (would_block(ec)) return nothing;
       if (ec) return Next::close;
     }
+  }
+  if (expired_ && thread_.server.tls && !secure_) {
+    thread_.server.failed_handshakes->add();
+    return Next::close;
   }
   if (expired_) return refuse({408, !own_.empty() ? "the header took too long" : "no request came"});
   // An empty line before a request (RFC 9112, 2.2).
@@ -207,7 +219,7 @@ Connection::Next Connection::serve_next() {
   error_code ec;
   const std::size_t head = parser.put(boost::asio::const_buffer(input_.data(), input_.size()), ec);
   if (ec == boost::beast::http::error::need_more) {
-    if (!socket_.readable()) {
+    if (!has_input()) {
       keep_input();
       return Next::incomplete;
     }
@@ -226,6 +238,19 @@ Connection::Next Connection::serve_next() {
   keep_input();
   penstock::yield();
   return next;
+}
+
+bool Connection::has_input() { return socket().readable() || (secure_ && secure_->tls.pending()); }
+
+void Connection::shake_hands() {
+  secure_ = std::make_unique<Secure>(std::move(socket_), *thread_.server.tls);
+  try {
+    secure_->tls.handshake(options().header_timeout);
+  } catch (const net::TlsError& e) {
+    thread_.server.failed_handshakes->add();
+    spdlog::debug("{} from {}", e.what(), peer_.to_string());
+    throw Cancelled("no TLS");
+  }
 }
 
 // Answers what is no request, and leaves.
@@ -247,7 +272,7 @@ void Connection::park(Stage stage) {
   if (thread_.closing) return close();
   thread_.move(*this, stage);
   // What came while it was served has been told already.
-  if (socket_.readable()) on_readable(false);
+  if (has_input()) on_readable(false);
 }
 
 // --- input
@@ -273,15 +298,15 @@ void Connection::append_input(const char* data, std::size_t size) {
 }
 
 void Connection::receive_now(error_code& ec) {
-  const std::size_t n = socket_.read_now(received.data(), received.size(), ec);
+  const std::size_t n = socket().read_now(received.data(), received.size(), ec);
   if (!ec) input_ = {received.data(), n};
 }
 
 void Connection::receive(Duration timeout, error_code& ec) {
   keep_input();
-  socket_.set_io_timeout(timeout);
+  stream().set_io_timeout(timeout);
   // Nothing waits between the system call and here.
-  const std::size_t n = socket_.read_some(boost::asio::buffer(received), ec);
+  const std::size_t n = stream().read_some(boost::asio::buffer(received), ec);
   if (ec) return;
   if (own_.empty()) {
     input_ = {received.data(), n};
@@ -300,34 +325,44 @@ std::string& Connection::shared_text() {
 
 bool Connection::send(std::string_view head, std::string_view body) {
   error_code ec;
-  iovec parts[] = {{const_cast<char*>(head.data()), head.size()}, {const_cast<char*>(body.data()), body.size()}};
-  std::size_t sent = socket_.write_now(parts, body.empty() ? 1 : 2, ec);
-  if (ec && !would_block(ec)) return false;
-  const std::size_t of_head = std::min(sent, head.size());
-  head.remove_prefix(of_head);
-  body.remove_prefix(sent - of_head);
-  if (head.empty() && body.empty()) return true;
+  std::size_t sent = 0;
+  if (!secure_) {
+    const iovec parts[] = {{const_cast<char*>(head.data()), head.size()},
+                           {const_cast<char*>(body.data()), body.size()}};
+    sent = socket_.write_now(parts, body.empty() ? 1 : 2, ec);
+    if (ec && !would_block(ec)) return false;
+    if (sent == head.size() + body.size()) return true;
+  }
+  const auto took = [&](std::size_t n) {
+    const std::size_t of_head = std::min(n, head.size());
+    head.remove_prefix(of_head);
+    body.remove_prefix(n - of_head);
+  };
+  took(sent);
   const std::string rest(head);
   head = rest;
-  socket_.set_io_timeout(options().io_timeout);
+  stream().set_io_timeout(options().io_timeout);
   while (!head.empty() || !body.empty()) {
-    sent = socket_.write_some(std::array{boost::asio::const_buffer(head.data(), head.size()),
-                                         boost::asio::const_buffer(body.data(), body.size())},
-                              ec);
+    took(stream().write_some(std::array{boost::asio::const_buffer(head.data(), head.size()),
+                                        boost::asio::const_buffer(body.data(), body.size())},
+                             ec));
     if (ec) return false;
-    const std::size_t first = std::min(sent, head.size());
-    head.remove_prefix(first);
-    body.remove_prefix(sent - first);
   }
   return true;
 }
 
 std::unique_ptr<net::Stream> Connection::hand_over() {
   keep_input();
-  socket_.observe(nullptr);
+  socket().observe(nullptr);
   watching_ = nullptr;
   input_ = {};
-  return std::make_unique<HandedOver>(std::move(socket_), std::exchange(own_, {}), std::move(place_));
+  std::string ahead = std::exchange(own_, {});
+  if (secure_) {
+    const std::shared_ptr<Secure> owner = std::move(secure_);
+    return std::make_unique<HandedOver>(owner, owner->tls, std::move(ahead), std::move(place_));
+  }
+  const auto owner = std::make_shared<net::Socket>(std::move(socket_));
+  return std::make_unique<HandedOver>(owner, *owner, std::move(ahead), std::move(place_));
 }
 
 Connection::HangupWatch::HangupWatch(Connection& connection) : connection_(connection) {

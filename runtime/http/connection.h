@@ -6,12 +6,14 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/fiber/task.h"
 #include "runtime/http/server_state.h"
 #include "runtime/http/server_thread.h"
 #include "runtime/net/socket.h"
+#include "runtime/net/tls_stream.h"
 
 namespace penstock::http {
 
@@ -41,6 +43,8 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   ServerThread& thread() const noexcept { return thread_; }
   const ServerOptions& options() const noexcept { return thread_.server.options; }
   const net::Endpoint& peer() const noexcept { return peer_; }
+  // Null: without TLS.
+  const net::TlsStream* tls() const noexcept { return secure_ ? &secure_->tls : nullptr; }
 
   // What was received and is not consumed yet. In memory that the thread's connections share, until keep_input(): to be
   // called before any wait.
@@ -94,10 +98,26 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   void discard() noexcept;
   void append_input(const char* data, std::size_t size);
   void check_hangup() noexcept;
+  void shake_hands();
+  bool has_input();
+  net::Socket& socket() noexcept { return secure_ ? secure_->socket : socket_; }
+  net::Stream& stream() noexcept {
+    if (secure_) return secure_->tls;
+    return socket_;
+  }
+
+  // TLS refers to its socket, so the two stay together.
+  struct Secure {
+    Secure(net::Socket plain, const net::TlsServerContext& context) : socket(std::move(plain)), tls(socket, context) {}
+    net::Socket socket;
+    net::TlsStream tls;
+  };
 
   ServerThread& thread_;
   ServerState::Place place_;
+  // Without TLS.
   net::Socket socket_;
+  std::unique_ptr<Secure> secure_;
   net::Endpoint peer_;
   // The view is into own_, or into the thread's buffer.
   std::string_view input_;

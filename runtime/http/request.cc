@@ -47,6 +47,8 @@ std::string_view Request::method() const { return state_->head.method(); }
 std::string_view Request::target() const { return state_->head.target(); }
 std::string_view Request::path() const { return state_->path; }
 std::string_view Request::body() const { return state_->body; }
+bool Request::secure() const { return state_->tls != nullptr; }
+std::string Request::certificate_name() const { return state_->tls != nullptr ? state_->tls->peer_name() : ""; }
 std::string_view Request::trace_id() const { return state_->trace_id; }
 
 std::string_view Request::peer() const {

@@ -8,6 +8,7 @@
 #include "penstock/http_exchange.h"
 #include "runtime/http/request_head.h"
 #include "runtime/net/socket.h"
+#include "runtime/net/tls_stream.h"
 
 namespace penstock::http {
 
@@ -19,6 +20,8 @@ struct Request::State {
   std::vector<std::pair<std::string_view, std::string>> params;
   std::string body;
   const net::Endpoint* client = nullptr;
+  // Null: without TLS.
+  const net::TlsStream* tls = nullptr;
   // Of `client`, made when it is asked for.
   std::string peer;
   std::string_view trace_id;

@@ -35,6 +35,7 @@ Exchange::State::State(Connection& connection, RequestParser& parser)
   request.head = parser.head();
   request.path = path_of(request.head.target());
   request.client = &connection.peer();
+  request.tls = connection.tls();
 }
 
 Connection::Next Exchange::State::serve() {

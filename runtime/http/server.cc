@@ -62,6 +62,21 @@ void refuse_taken_port(const net::Endpoint& at) {
 ServerState::ServerState(Runtime& runtime, ServerOptions given)
     : runtime(runtime), options(checked(std::move(given))), registry(*RuntimeAccess::state(runtime).registry) {
   for (unsigned i = 0; i < runtime.threads(); ++i) threads.push_back(std::make_unique<ServerThread>(*this));
+  if (!options.tls) return;
+  tls.emplace(*options.tls);
+  failed_handshakes = &runtime.metrics().counter("penstock_tls_handshake_failures_total",
+                                                 "Connections that ended before TLS was agreed on.", {});
+}
+
+void ServerState::watch_certificates() {
+  try {
+    while (!ended.load()) {
+      sleep_for(options.tls->reload_interval);
+      // Files block.
+      runtime.offload([this] { tls->reload_if_changed(); });
+    }
+  } catch (const Cancelled&) {
+  }
 }
 
 ServerState::Place::~Place() {
@@ -165,6 +180,18 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
   state_->port = at.port;
   state_->address = at.to_string();
 
+  if (checked.tls) {
+    state_->shared->runtime.metrics().collect(
+        "penstock_tls_certificate_expiry_seconds", "When the certificate of a listener expires, as Unix time.", "gauge",
+        [weak = std::weak_ptr(state_)](const MetricsRegistry::Emit& emit) {
+          const auto state = weak.lock();
+          if (!state) return;
+          for (const auto& entry : state->shared->tls->current()->entries) {
+            emit({{"address", state->address}, {"file", entry.file}},
+                 std::chrono::duration<double>(entry.expires.time_since_epoch()).count());
+          }
+        });
+  }
   if (checked.serve_metrics) {
     state_->shared->router.add("GET", "/metrics",
                                {.plain =
@@ -197,6 +224,9 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
                            [shared = state->shared, listener] { shared->accept(std::move(*listener)); }));
     }
     state->listeners.clear();
+    if (state->shared->tls) {
+      runtime.spawn("http certificates " + state->address, [shared = state->shared] { shared->watch_certificates(); });
+    }
     for (unsigned i = 0; i < runtime.threads(); ++i) {
       runtime.spawn_on(i, "http keeper " + state->address,
                        [shared = state->shared] { shared->threads[fiber::thread_index()]->keep(); });
@@ -232,6 +262,11 @@ void Server::route(std::string_view method, std::string_view pattern, Handler ha
 
 void Server::route(std::string_view method, std::string_view pattern, StreamHandler handler) {
   state_->shared->router.add(method, pattern, {.stream = std::move(handler)});
+}
+
+void Server::reload_certificates() {
+  if (!state_->shared->tls) throw std::logic_error("reload_certificates() of a server without TLS");
+  state_->shared->tls->reload();
 }
 
 std::string Server::address() const { return state_->address; }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "runtime/http/router.h"
 #include "runtime/http/server_thread.h"
 #include "runtime/net/socket.h"
+#include "runtime/net/tls_context.h"
 
 namespace penstock {
 class Registry;
@@ -26,11 +28,16 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
 
   // The body of a thread's accepting fiber.
   void accept(net::Listener listener);
+  // The body of the fiber that looks for new certificates.
+  void watch_certificates();
 
   Runtime& runtime;
   const ServerOptions options;
   Registry& registry;
   Router router;
+  // Unset: without TLS.
+  std::optional<net::TlsServerContext> tls;
+  Counter* failed_handshakes = nullptr;
   std::vector<std::unique_ptr<ServerThread>> threads;
   // No connections come any more.
   std::atomic<bool> ended{false};

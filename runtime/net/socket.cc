@@ -253,68 +253,107 @@ Socket Socket::connect(const Endpoint& to, Duration timeout, error_code& ec) {
   return socket;
 }
 
-std::size_t Socket::read_parts(const iovec* parts, int count, error_code& ec) {
+std::size_t Socket::try_read_parts(const iovec* parts, int count, error_code& ec) {
   ec = {};
   if (watch_ == nullptr) {
     ec = boost::asio::error::bad_descriptor;
     return 0;
   }
+  if (!watch_->readable) {
+    ec = boost::asio::error::would_block;
+    return 0;
+  }
+  for (;;) {
+    const ssize_t n =
+        count == 1 ? ::recv(watch_->fd(), parts->iov_base, parts->iov_len, 0) : ::readv(watch_->fd(), parts, count);
+    if (n > 0) {
+      std::size_t room = 0;
+      for (int i = 0; i < count; ++i) room += parts[i].iov_len;
+      // A short read has emptied a stream (epoll(7)); its end is still to be read.
+      if (static_cast<std::size_t>(n) < room && !watch_->peer_left) watch_->readable = false;
+      watch_->check_hangup();
+      return static_cast<std::size_t>(n);
+    }
+    if (n < 0 && errno == EINTR) continue;
+    if (n == 0) {
+      ec = boost::asio::error::eof;
+    } else if (errno == EAGAIN) {
+      watch_->readable = false;
+      ec = boost::asio::error::would_block;
+    } else {
+      ec = last_error();
+    }
+    return 0;
+  }
+}
+
+std::size_t Socket::try_write_parts(const iovec* parts, int count, error_code& ec) {
+  ec = {};
+  if (watch_ == nullptr) {
+    ec = boost::asio::error::bad_descriptor;
+    return 0;
+  }
+  for (;;) {
+    ssize_t n;
+    if (count == 1) {
+      n = ::send(watch_->fd(), parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
+    } else {
+      msghdr message{};
+      message.msg_iov = const_cast<iovec*>(parts);
+      message.msg_iovlen = static_cast<std::size_t>(count);
+      n = ::sendmsg(watch_->fd(), &message, MSG_NOSIGNAL);
+    }
+    if (n >= 0) return static_cast<std::size_t>(n);
+    if (errno == EINTR) continue;
+    ec = errno == EAGAIN ? error_code(boost::asio::error::would_block) : last_error();
+    return 0;
+  }
+}
+
+Instant Socket::io_until() const {
+  return io_timeout_ == Duration::zero() ? Instant::max() : std::chrono::steady_clock::now() + io_timeout_;
+}
+
+void Socket::wait_readable(error_code& ec) {
+  ec = {};
+  if (watch_ == nullptr) {
+    ec = boost::asio::error::bad_descriptor;
+  } else if (!watch_->readable) {
+    watch_->wait(watch_->reader, io_until(), "data to read", ec);
+  }
+}
+
+void Socket::wait_writable(error_code& ec) {
+  ec = {};
+  if (watch_ == nullptr) {
+    ec = boost::asio::error::bad_descriptor;
+  } else {
+    watch_->wait(watch_->writer, io_until(), "room to write", ec);
+  }
+}
+
+std::size_t Socket::read_parts(const iovec* parts, int count, error_code& ec) {
+  ec = {};
   if (count == 0) return 0;
   fiber::Scheduler::current()->breathe();
-  std::size_t room = 0;
-  for (int i = 0; i < count; ++i) room += parts[i].iov_len;
-  Instant until = Instant::max();
+  Instant until{};
   for (;;) {
-    if (watch_->readable) {
-      const ssize_t n =
-          count == 1 ? ::recv(watch_->fd(), parts->iov_base, parts->iov_len, 0) : ::readv(watch_->fd(), parts, count);
-      if (n > 0) {
-        // A short read has emptied a stream (epoll(7)); its end is still to be read.
-        if (static_cast<std::size_t>(n) < room && !watch_->peer_left) watch_->readable = false;
-        watch_->check_hangup();
-        return static_cast<std::size_t>(n);
-      }
-      if (n == 0) {
-        ec = boost::asio::error::eof;
-        return 0;
-      }
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN) {
-        ec = last_error();
-        return 0;
-      }
-    }
-    if (io_timeout_ != Duration::zero() && until == Instant::max()) {
-      until = std::chrono::steady_clock::now() + io_timeout_;
-    }
+    const std::size_t n = try_read_parts(parts, count, ec);
+    if (ec != boost::asio::error::would_block) return n;
+    if (until == Instant{}) until = io_until();
     if (!watch_->wait(watch_->reader, until, "data to read", ec)) return 0;
   }
 }
 
 std::size_t Socket::write_parts(const iovec* parts, int count, error_code& ec) {
   ec = {};
-  if (watch_ == nullptr) {
-    ec = boost::asio::error::bad_descriptor;
-    return 0;
-  }
   if (count == 0) return 0;
   fiber::Scheduler::current()->breathe();
-  msghdr message{};
-  message.msg_iov = const_cast<iovec*>(parts);
-  message.msg_iovlen = static_cast<std::size_t>(count);
-  Instant until = Instant::max();
+  Instant until{};
   for (;;) {
-    const ssize_t n = count == 1 ? ::send(watch_->fd(), parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
-                                 : ::sendmsg(watch_->fd(), &message, MSG_NOSIGNAL);
-    if (n >= 0) return static_cast<std::size_t>(n);
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) {
-      ec = last_error();
-      return 0;
-    }
-    if (io_timeout_ != Duration::zero() && until == Instant::max()) {
-      until = std::chrono::steady_clock::now() + io_timeout_;
-    }
+    const std::size_t n = try_write_parts(parts, count, ec);
+    if (ec != boost::asio::error::would_block) return n;
+    if (until == Instant{}) until = io_until();
     if (!watch_->wait(watch_->writer, until, "room to write", ec)) return 0;
   }
 }

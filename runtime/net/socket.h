@@ -75,11 +75,20 @@ class Socket final : public Stream {
   std::size_t read_parts(const iovec* parts, int count, error_code& ec) override;
   std::size_t write_parts(const iovec* parts, int count, error_code& ec) override;
 
+  // The same without a wait: boost::asio::error::would_block when there is nothing to read, no room to write.
+  std::size_t try_read_parts(const iovec* parts, int count, error_code& ec);
+  std::size_t try_write_parts(const iovec* parts, int count, error_code& ec);
+  // Until a try may give something else than would_block; for as long as a read or write would wait.
+  void wait_readable(error_code& ec);
+  void wait_writable(error_code& ec);
+
   // Whether the peer has closed or sent something unasked: an idle connection that is of no more use.
   bool stale();
 
  private:
   class Watch;
+
+  Instant io_until() const;
 
   Watch* watch_ = nullptr;
   Duration io_timeout_{};

@@ -33,6 +33,9 @@ class Request {
   std::string_view body() const;
   // The client's address, "ip:port".
   std::string_view peer() const;
+  // Whether it came by TLS; and the common name in the client's verified certificate, empty without one.
+  bool secure() const;
+  std::string certificate_name() const;
   // The 32 hexadecimal digits of the trace that a valid header "traceparent" names; empty without.
   std::string_view trace_id() const;
 

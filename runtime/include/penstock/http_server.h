@@ -12,6 +12,7 @@
 #include "penstock/error.h"
 #include "penstock/http_exchange.h"
 #include "penstock/http_message.h"
+#include "penstock/tls.h"
 
 // An HTTP/1.1 server whose handlers are plain synchronous code on fibers. A connection without a request costs neither
 // a fiber nor a stack.
@@ -54,6 +55,8 @@ struct ServerOptions {
   // Loopback unless told otherwise. Port 0 takes a free one.
   std::string address = "127.0.0.1";
   std::uint16_t port = 8080;
+  // Unset: plain HTTP. A handshake may take header_timeout.
+  std::optional<net::TlsServerOptions> tls;
   // Also serves /metrics and /healthz on the same address; they bypass pools.
   bool serve_metrics = true;
   // Pools, priorities and deadlines of the policy apply to the routes; off for auxiliary servers.
@@ -98,6 +101,10 @@ class Server {
   // The pattern is the label `route` of metrics, and what the policy's routes are matched against is the path.
   void route(std::string_view method, std::string_view pattern, Handler handler);
   void route(std::string_view method, std::string_view pattern, StreamHandler handler);
+
+  // Reads the files of TLS again, at once; blocks the thread for that. Throws std::invalid_argument if they are of no
+  // use, and the old ones stay in force; std::logic_error without TLS. Thread-safe.
+  void reload_certificates();
 
   // "127.0.0.1:port" as bound.
   std::string address() const;

@@ -1,23 +1,16 @@
-#include "runtime/net/socket.h"
-
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
-#include <filesystem>
-#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "penstock/fiber.h"
-#include "tests/unit/own_path.h"
-#include "tests/unit/runtime/fiber/threads.h"
+#include "runtime/net/socket.h"
+#include "tests/unit/runtime/net/sockets.h"
 
 namespace penstock::net {
 namespace {
@@ -25,45 +18,6 @@ namespace {
 using namespace std::chrono_literals;
 using boost::asio::buffer;
 using Clock = std::chrono::steady_clock;
-
-const Endpoint kAnyPort{"127.0.0.1", 0};
-
-std::size_t open_descriptors() {
-  std::size_t n = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++n;
-  return n;
-}
-
-// Both ends of a connection, within one fiber's thread.
-std::pair<Socket, Socket> connected_pair() {
-  int fds[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) std::abort();
-  return {Socket(fds[0]), Socket(fds[1])};
-}
-
-std::pair<Socket, Socket> connected_tcp() {
-  Listener listener(kAnyPort, 10);
-  error_code ec;
-  Socket client = Socket::connect(listener.endpoint(), 5s, ec);
-  EXPECT_FALSE(ec) << ec.message();
-  Endpoint peer;
-  Socket server = listener.accept(peer);
-  return {std::move(client), std::move(server)};
-}
-
-// Threads with a scheduler each; no descriptor is left at the end.
-class Sockets : public testing::Test {
- protected:
-  Sockets() : descriptors_(open_descriptors()), threads_(std::make_unique<fiber::Threads>(2)) {}
-  ~Sockets() override {
-    threads_.reset();
-    EXPECT_EQ(open_descriptors(), descriptors_);
-  }
-  void run(std::function<void()> fn) { threads_->run(std::move(fn)); }
-
-  std::size_t descriptors_;
-  std::unique_ptr<fiber::Threads> threads_;
-};
 
 TEST_F(Sockets, EchoOverTcp) {
   run([] {
@@ -213,228 +167,6 @@ TEST_F(Sockets, WriteToAPeerThatHasGoneIsAnError) {
     error_code ec;
     while (!ec) a.write_some(buffer("xxxx", 4), ec);
     EXPECT_TRUE(ec == boost::asio::error::broken_pipe || ec == boost::asio::error::connection_reset) << ec.message();
-  });
-}
-
-TEST_F(Sockets, HangupIsToldWhileNobodyReads) {
-  run([] {
-    auto [a, b] = connected_tcp();
-    bool left = false;
-    a.on_hangup([&] { left = true; });
-    sleep_for(5ms);
-    EXPECT_FALSE(left);
-    b.close();
-    const Instant give_up = Clock::now() + 5s;
-    while (!left && Clock::now() < give_up) sleep_for(1ms);
-    EXPECT_TRUE(left);
-  });
-}
-
-TEST_F(Sockets, HangupOfAResetIsTold) {
-  run([] {
-    auto [a, b] = connected_tcp();
-    bool left = false;
-    a.on_hangup([&] { left = true; });
-    const linger reset{1, 0};
-    ::setsockopt(b.fd(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    b.close();
-    const Instant give_up = Clock::now() + 5s;
-    while (!left && Clock::now() < give_up) sleep_for(1ms);
-    EXPECT_TRUE(left);
-  });
-}
-
-TEST_F(Sockets, HangupThatWasEarlierIsToldAtOnceIfAllIsRead) {
-  run([] {
-    auto [a, b] = connected_tcp();
-    b.write_some(buffer("ab", 2));
-    b.close();
-    char bytes[2];
-    a.read_some(buffer(bytes, 1));
-    // Until the reactor has seen the end of the stream.
-    sleep_for(20ms);
-    bool left = false;
-    a.on_hangup([&] { left = true; });
-    EXPECT_FALSE(left) << "a byte is left";
-    a.read_some(buffer(bytes, 1));
-    EXPECT_TRUE(left);
-  });
-}
-
-TEST_F(Sockets, HangupIsNotToldToAWaitingReader) {
-  run([] {
-    auto [a, b] = connected_tcp();
-    Socket& socket = a;
-    bool left = false;
-    error_code ec;
-    socket.on_hangup([&] { left = true; });
-    Fiber reader = spawn("reader", [&] {
-      char byte;
-      socket.read_some(buffer(&byte, 1), ec);
-    });
-    yield();
-    b.close();
-    reader.join();
-    EXPECT_EQ(ec, boost::asio::error::eof);
-    EXPECT_FALSE(left);
-  });
-}
-
-TEST_F(Sockets, AReusedDescriptorGetsNoOldEvents) {
-  run([] {
-    auto [a, a_peer] = connected_pair();
-    auto [b, b_peer] = connected_pair();
-    const int number = b.fd();
-    Socket& closing = b;
-    bool wrong = false;
-    Socket fresh, fresh_peer;
-    // Both events are in one batch; the first one's callback closes the second's socket and reuses its number.
-    auto replace = [&] {
-      if (fresh.is_open()) return;
-      closing.on_hangup(nullptr);
-      closing.close();
-      auto [x, y] = connected_pair();
-      const bool first = x.fd() == number;
-      fresh = std::move(first ? x : y);
-      fresh_peer = std::move(first ? y : x);
-      fresh.on_hangup([&] { wrong = true; });
-    };
-    a.on_hangup(replace);
-    closing.on_hangup([&] { wrong = fresh.is_open(); });
-    a_peer.close();
-    b_peer.close();
-    const Instant give_up = Clock::now() + 5s;
-    while (!fresh.is_open() && Clock::now() < give_up) sleep_for(1ms);
-    EXPECT_EQ(fresh.fd(), number);
-    sleep_for(5ms);
-    EXPECT_FALSE(wrong);
-  });
-}
-
-TEST_F(Sockets, StaleWhenThePeerClosedOrSpoke) {
-  run([] {
-    auto [a, b] = connected_tcp();
-    EXPECT_FALSE(a.stale());
-    b.write_some(buffer("x", 1));
-    const Instant give_up = Clock::now() + 5s;
-    while (!a.stale() && Clock::now() < give_up) sleep_for(1ms);
-    EXPECT_TRUE(a.stale());
-    auto [c, d] = connected_tcp();
-    d.close();
-    while (!c.stale() && Clock::now() < give_up) sleep_for(1ms);
-    EXPECT_TRUE(c.stale());
-  });
-}
-
-TEST_F(Sockets, ConnectIsRefused) {
-  run([] {
-    Endpoint closed;
-    {
-      Listener listener(kAnyPort, 1);
-      closed = listener.endpoint();
-    }
-    error_code ec;
-    const Socket socket = Socket::connect(closed, 5s, ec);
-    EXPECT_EQ(ec, boost::asio::error::connection_refused);
-    EXPECT_FALSE(socket.is_open());
-  });
-}
-
-TEST_F(Sockets, ConnectTimesOut) {
-  run([] {
-    // A full backlog: the handshake of a further connection is not completed.
-    Listener listener(kAnyPort, 0);
-    std::vector<Socket> waiting;
-    error_code ec;
-    for (int i = 0; i < 20 && !ec; ++i) waiting.push_back(Socket::connect(listener.endpoint(), 30ms, ec));
-    EXPECT_EQ(ec, boost::asio::error::timed_out);
-  });
-}
-
-TEST_F(Sockets, ConnectNeedsANumericAddress) {
-  run([] {
-    error_code ec;
-    Socket::connect({"localhost", 1}, 1s, ec);
-    EXPECT_EQ(ec, boost::asio::error::invalid_argument);
-  });
-}
-
-TEST_F(Sockets, UnixSocket) {
-  run([] {
-    const std::string path = own_path("socket");
-    {
-      Listener listener({path, 0}, 10);
-      EXPECT_EQ(listener.endpoint().host, path);
-      error_code ec;
-      Socket client = Socket::connect({path, 0}, 1s, ec);
-      ASSERT_FALSE(ec) << ec.message();
-      Endpoint peer;
-      Socket server = listener.accept(peer);
-      client.write_some(buffer("x", 1));
-      char byte;
-      EXPECT_EQ(server.read_some(buffer(&byte, 1)), 1u);
-    }
-    EXPECT_FALSE(std::filesystem::exists(path));
-  });
-}
-
-TEST_F(Sockets, ThreadsShareAPort) {
-  Listener first(kAnyPort, 100);
-  Listener second(first.endpoint(), 100);
-  EXPECT_EQ(first.endpoint(), second.endpoint());
-}
-
-TEST_F(Sockets, ListenerThatCannotBindSaysWhere) {
-  try {
-    Listener listener({"192.0.2.1", 80}, 1);
-    FAIL();
-  } catch (const boost::system::system_error& e) {
-    EXPECT_NE(std::string(e.what()).find("192.0.2.1:80"), std::string::npos);
-  }
-}
-
-TEST_F(Sockets, CancelEndsAcceptAndTheListenerCanBeDestroyedElsewhere) {
-  Listener listener(kAnyPort, 1);
-  run([&] {
-    Fiber acceptor = spawn("acceptor", [&] {
-      Endpoint peer;
-      listener.accept(peer);
-    });
-    yield();
-    acceptor.cancel();
-    EXPECT_THROW(acceptor.join(), Cancelled);
-  });
-}
-
-TEST_F(Sockets, AcceptGoesOnAfterDescriptorsWereExhausted) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP()
-      << "UndefinedBehaviorSanitizer looks at objects through a pipe, and calls them invalid when it gets none";
-#endif
-  rlimit before;
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  run([&] {
-    Listener listener(kAnyPort, 10);
-    bool accepted = false;
-    error_code ec;
-    Socket client = Socket::connect(listener.endpoint(), 5s, ec);
-    ASSERT_FALSE(ec);
-    // The lowest free number is one too many.
-    const int lowest = ::dup(0);
-    ::close(lowest);
-    rlimit few = before;
-    few.rlim_cur = static_cast<rlim_t>(lowest);
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
-    Fiber acceptor = spawn("acceptor", [&] {
-      Endpoint peer;
-      const Socket socket = listener.accept(peer);
-      accepted = true;
-    });
-    sleep_for(30ms);
-    EXPECT_FALSE(accepted);
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
-    acceptor.join();
-    EXPECT_TRUE(accepted);
   });
 }
 
