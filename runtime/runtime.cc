@@ -259,11 +259,11 @@ void Runtime::run() {
   const Instant give_up = std::chrono::steady_clock::now() + state.options.drain_grace;
   while (state.work.load() != 0 && std::chrono::steady_clock::now() < give_up) {
     if (const auto signal = events.wait(give_up)) {
-      spdlog::warn("{} again: not waiting for {} requests in flight", signal_name(*signal), state.work.load());
+      spdlog::warn("{} again: not waiting for what is in flight", signal_name(*signal));
       break;
     }
   }
-  if (const auto left = state.work.load(); left != 0) spdlog::warn("cancelling {} requests in flight", left);
+  if (state.work.load() != 0) spdlog::warn("cancelling what is still in flight");
 
   for (auto& thread : state.threads) {
     thread->cancel_all();

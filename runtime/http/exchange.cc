@@ -79,6 +79,10 @@ void Exchange::State::read_body() {
 }
 
 std::string_view Exchange::State::read_piece() {
+  if (const auto length = parser.content_length(); length && *length > body_limit) {
+    close = true;
+    throw RequestError(413, "the body is too large");
+  }
   send_continue();
   parser.append_to(nullptr);
   parser.forget_piece();
@@ -172,7 +176,9 @@ void Exchange::State::finish(const Headers& trailers) {
     throw std::logic_error("an answer shorter than was announced");
   }
   if (!trailers.empty()) {
-    if (framing.kind != Framing::chunked) throw std::logic_error("trailers need a chunked body");
+    if (framing.kind == Framing::length || framing.kind == Framing::none) {
+      throw std::logic_error("trailers need a chunked body");
+    }
     if (!header_is_sound(200, trailers)) throw std::invalid_argument("a malformed trailer");
   }
   finished = true;
@@ -223,10 +229,6 @@ const Request& Exchange::request() const { return state_->view; }
 std::string_view Exchange::read() { return state_->read_piece(); }
 void Exchange::limit_body(std::uint64_t bytes) {
   state_->body_limit = bytes;
-  if (const auto length = state_->parser.content_length(); length && *length > bytes) {
-    state_->close = true;
-    throw RequestError(413, "the body is too large");
-  }
   state_->parser.body_limit(bytes);
 }
 const Headers& Exchange::trailers() const { return state_->parser.trailers(); }

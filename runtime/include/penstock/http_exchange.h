@@ -82,7 +82,8 @@ class Exchange {
   void write(std::string_view data);
   // Sends what was collected.
   void flush();
-  // Ends the answer, with trailers if it is chunked; otherwise std::logic_error. Also done at the end of the handler.
+  // Ends the answer. Trailers need a chunked body, else std::logic_error; a client of HTTP/1.0 does not get them. Also
+  // done at the end of the handler.
   void finish(const Headers& trailers = {});
   // All of it at once.
   void respond(const Response& response);

@@ -46,6 +46,14 @@ class RawSocket {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }
 
+  void shutdown_send() { ::shutdown(fd_, SHUT_WR); }
+  // Closes so that the peer gets a reset.
+  void reset() {
+    const linger now{1, 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close();
+  }
+
   bool send(std::string_view data) {
     while (!data.empty()) {
       const ssize_t sent = ::send(fd_, data.data(), data.size(), MSG_NOSIGNAL);
