@@ -20,6 +20,7 @@
 #include "runtime/fiber/fiber_access.h"
 #include "runtime/fiber/offload.h"
 #include "runtime/fiber/scheduler_thread.h"
+#include "runtime/fiber/stack_arena.h"
 #include "runtime/registry.h"
 #include "runtime/runtime_state.h"
 #include "runtime/signals.h"
@@ -120,6 +121,17 @@ Runtime::State::State(RuntimeOptions given)
     for (const auto& thread : threads) sum += thread->fibers();
     emit({}, static_cast<double>(sum));
   });
+  metrics.collect("penstock_fibers_refused_total", "Fibers that did not start because there was no memory for a stack.",
+                  "counter", [this](const MetricsRegistry::Emit& emit) {
+                    std::uint64_t sum = 0;
+                    for (const auto& thread : threads)
+                      sum += thread->heartbeat().refused.load(std::memory_order_relaxed);
+                    emit({}, static_cast<double>(sum));
+                  });
+  metrics.collect("penstock_stack_high_water_bytes", "The most that any fiber has used of its stack, in whole pages.",
+                  "gauge", [bytes = options.stack_bytes](const MetricsRegistry::Emit& emit) {
+                    emit({}, static_cast<double>(fiber::StackArena::of(bytes).high_water()));
+                  });
   for (const auto& [number, fn] : options.on_signal) {
     threads[0]->spawn(signal_name(number), [fd = open_signal(number), number, &fn] { serve_signal(fd, number, fn); });
   }

@@ -88,6 +88,8 @@ void Fiber::State::run() noexcept {
 }
 
 void Fiber::State::refused(std::exception_ptr why) noexcept {
+  // The scheduler has logged it.
+  error_taken_.store(true, std::memory_order_relaxed);
   fn_.reset();
   account_.reset();
   end(std::move(why));

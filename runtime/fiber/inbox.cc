@@ -17,7 +17,7 @@ Inbox::Inbox() : event_fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
 
 Inbox::~Inbox() { ::close(event_fd_); }
 
-bool Inbox::post(std::function<void()> fn) {
+bool Inbox::post(Callable fn) {
   {
     std::lock_guard lock(mutex_);
     if (closed_) return false;
@@ -56,14 +56,14 @@ Waiter* Inbox::take_ended() noexcept {
 }
 
 void Inbox::run_posts() {
-  std::vector<std::function<void()>> posts;
+  std::vector<Callable> posts;
   {
     std::lock_guard lock(mutex_);
     posts.swap(posts_);
   }
   for (auto& fn : posts) {
     fn();
-    fn = nullptr;
+    fn.reset();
   }
 }
 

@@ -1,9 +1,10 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <mutex>
 #include <vector>
+
+#include "penstock/callable.h"
 
 namespace penstock::fiber {
 
@@ -24,7 +25,7 @@ class Inbox {
   // Thread-safe.
   //
   // Runs fn on the owner's dispatcher, where it must not wait nor throw. False when closed.
-  bool post(std::function<void()> fn);
+  bool post(Callable fn);
   void push(Waiter& ended) noexcept;
   void notify() noexcept;
 
@@ -50,7 +51,7 @@ class Inbox {
   const int event_fd_;
 
   std::mutex mutex_;
-  std::vector<std::function<void()>> posts_;
+  std::vector<Callable> posts_;
   bool closed_ = false;
 };
 

@@ -118,6 +118,7 @@ void Scheduler::awakened(boost::fibers::context* context) noexcept {
 }
 
 void Scheduler::make_ready(Properties& fiber) noexcept {
+  read_clock_seldom();
   if (fiber.state.account && now_ > fiber.since)
     fiber.state.account->add_waiting(fiber.waiting_for, now_ - fiber.since);
   fiber.phase = Properties::Phase::ready;
@@ -126,6 +127,7 @@ void Scheduler::make_ready(Properties& fiber) noexcept {
 }
 
 void Scheduler::start(Task& task) noexcept {
+  read_clock_seldom();
   task.queued_ = now_;
   Heartbeat::add(heartbeat_->fibers, 1);
   ready_.push_back(task);
@@ -163,7 +165,11 @@ boost::fibers::context* Scheduler::pick_next() noexcept {
   return next != nullptr ? next->context() : nullptr;
 }
 
-void Scheduler::suspend() noexcept { hand_over(Properties::Phase::waiting)->context()->resume(); }
+void Scheduler::suspend() noexcept {
+  const Properties* fiber = running_;
+  Properties* next = hand_over(Properties::Phase::waiting);
+  if (next != fiber) next->context()->resume();
+}
 
 void Scheduler::yield() noexcept {
   Properties& fiber = *running_;
@@ -183,7 +189,12 @@ Properties* Scheduler::hand_over(Properties::Phase leaving_is) noexcept {
     read_clock_seldom();
   }
   Properties* next = choose();
-  if (next == nullptr || next == &leaving) return next;
+  if (next == nullptr) return nullptr;
+  if (next == &leaving) {
+    // It was made ready again by a task that was refused.
+    leaving.phase = Properties::Phase::running;
+    return next;
+  }
   leave(leaving, leaving_is);
   enter(*next);
   if (!next->strand.knows_its_stack()) next->strand.runs_in_block_of(next->context());

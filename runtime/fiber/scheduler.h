@@ -79,6 +79,9 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   static Properties& properties(boost::fibers::context* context);
   // Of the context that runs.
   Properties& running() noexcept { return *running_; }
+  // The running fiber, if that address is in its stack or in the guard page below. On its thread, also from a handler
+  // of SIGSEGV: async-signal-safe.
+  const Worker* running_at(const void* address) const noexcept;
   // Of the thread's own context.
   Properties& main() noexcept { return main_; }
 
@@ -194,6 +197,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   // Tasks that have had their turn and no stack, and when one is tried for again.
   RunQueue starved_;
   Instant try_stacks_at_{};
+  Instant complain_at_{};
 
   bool sleep_allowed_ = true;
   bool cancelling_ = false;

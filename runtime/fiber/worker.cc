@@ -20,6 +20,7 @@ constexpr std::size_t kHotWorkers = 1024;
 constexpr auto kPatience = std::chrono::seconds(1);
 // A system that refuses memory is not asked again at once.
 constexpr auto kTryAgainAfter = std::chrono::milliseconds(10);
+constexpr auto kComplainEvery = std::chrono::seconds(1);
 constexpr std::size_t kCacheLine = 64;
 
 }  // namespace
@@ -143,6 +144,13 @@ void Scheduler::find_workers_for_starved() noexcept {
 
 void Scheduler::refuse(Task& task) noexcept {
   Heartbeat::add(heartbeat_->refused, 1);
+  if (now_ >= complain_at_) {
+    complain_at_ = now_ + kComplainEvery;
+    std::string name;
+    task.describe(name);
+    spdlog::error("no stack for fiber '{}': it is refused, as {} were before on this thread", name,
+                  heartbeat_->refused.load(std::memory_order_relaxed) - 1);
+  }
   task.refused(std::make_exception_ptr(std::bad_alloc()));
   one_less();
 }
@@ -166,6 +174,15 @@ Worker* Scheduler::make_worker() noexcept {
     try_stacks_at_ = now_ + kTryAgainAfter;
     return nullptr;
   }
+}
+
+const Worker* Scheduler::running_at(const void* address) const noexcept {
+  const StackPlace place = StackArena::find(address);
+  const auto running = reinterpret_cast<std::uintptr_t>(running_);
+  const auto lowest = reinterpret_cast<std::uintptr_t>(place.lowest);
+  // Only a worker lies in a stack of the arena: its own.
+  if (place.lowest == nullptr || running - lowest >= place.bytes) return nullptr;
+  return static_cast<const Worker*>(running_);
 }
 
 void Scheduler::end_workers() noexcept {

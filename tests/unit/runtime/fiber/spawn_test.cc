@@ -49,12 +49,14 @@ TEST(Fiber, JoinForEndsWhileTheFiberGoesOn) {
 TEST(Fiber, ManyJoinOne) {
   Threads threads(2);
   threads.run([&] {
-    Fiber awaited = spawn("awaited", [] { sleep_for(5ms); });
+    int gave_up = 0;
+    Fiber awaited = spawn("awaited", [&] {
+      while (gave_up < 5) sleep_for(1ms);
+    });
     int joined = 0;
     std::vector<Fiber> joiners;
     for (int i = 0; i < 10; ++i) {
-      // Half of them give up before.
-      joiners.push_back(spawn("joiner", [&, i] { joined += awaited.join_for(i % 2 == 0 ? 10s : 1ms); }));
+      joiners.push_back(spawn("joiner", [&, i] { ++(awaited.join_for(i % 2 == 0 ? 10s : 1ms) ? joined : gave_up); }));
     }
     for (Fiber& joiner : joiners) joiner.join();
     EXPECT_EQ(joined, 5);

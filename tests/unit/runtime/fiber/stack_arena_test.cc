@@ -27,8 +27,15 @@ TEST(StackArena, StacksAreApartAndUsable) {
   for (int i = 0; i < 3'000; ++i) {
     char* stack = static_cast<char*>(arena.take());
     stack[0] = stack[kSize - 1] = 'x';
-    EXPECT_TRUE(arena.is_guard(stack - 1));
-    EXPECT_FALSE(arena.is_guard(stack));
+    for (const char* inside : {stack, stack + kSize - 1}) {
+      const StackPlace place = StackArena::find(inside);
+      EXPECT_EQ(reinterpret_cast<char*>(place.lowest), stack);
+      EXPECT_EQ(place.bytes, kSize);
+      EXPECT_FALSE(place.in_guard);
+    }
+    const StackPlace guard = StackArena::find(stack - 1);
+    EXPECT_EQ(reinterpret_cast<char*>(guard.lowest), stack);
+    EXPECT_TRUE(guard.in_guard);
     stacks.insert(stack);
   }
   EXPECT_EQ(stacks.size(), 3'000u);
@@ -53,12 +60,39 @@ TEST(StackArena, MemoryIsGivenBack) {
   EXPECT_EQ(resident_pages(stack), 0u);
 }
 
-TEST(StackArenaDeathTest, OverflowMeetsTheGuardPage) {
+TEST(StackArena, KnowsNoOtherMemory) {
+  int local = 0;
+  EXPECT_EQ(StackArena::find(&local).lowest, nullptr);
+  EXPECT_EQ(StackArena::find(nullptr).lowest, nullptr);
+}
+
+TEST(StackArena, RemembersTheMostThatAStackHasUsed) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  StackArena arena(kSize);
+  EXPECT_EQ(arena.high_water(), 0u);
+  auto* stack = static_cast<char*>(arena.take());
+  auto* other = static_cast<char*>(arena.take());
+  stack[kSize - 1] = 'x';
+  EXPECT_EQ(arena.high_water(), page);
+  other[kSize - 5 * page + 1] = 'x';
+  EXPECT_EQ(arena.high_water(), 5 * page);
+  // Also when nobody has asked before its memory is given back.
+  stack[kSize - 9 * page] = 'x';
+  arena.give_back(stack);
+  EXPECT_EQ(arena.high_water(), 9 * page);
+  arena.give_back(other);
+}
+
+class StackArenaDeathTest : public testing::TestWithParam<Guards> {};
+INSTANTIATE_TEST_SUITE_P(Guards, StackArenaDeathTest, testing::Values(StackArena::best_guards(), Guards::protection));
+
+TEST_P(StackArenaDeathTest, OverflowMeetsTheGuardPage) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   // By SIGSEGV, or as a sanitizer reports it.
   EXPECT_DEATH(
       {
-        StackArena arena(kSize);
+        StackArena arena(kSize, GetParam());
+        arena.take();
         auto* stack = static_cast<volatile char*>(arena.take());
         stack[-1] = 'x';
       },

@@ -49,7 +49,7 @@ TEST(HttpShortage, AcceptsAgainAfterAShortageOfStacks) {
   {
     const ShortOfMemory shortage;
     // Each holds a stack; those that get none are dropped, and their token with them.
-    constexpr int kFibers = 1100;
+    constexpr int kFibers = 1500;
     const auto token = std::make_shared<int>();
     for (int i = 0; i < kFibers; ++i) {
       runtime->spawn("holds a stack", [&, token] {

@@ -1,0 +1,53 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "penstock/fiber.h"
+#include "tests/unit/runtime/fiber/threads.h"
+
+namespace penstock::fiber {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+// Of an idle thread; a busy machine makes some late, not half of them.
+TEST(Timer, ShortSleepsAreShort) {
+  Threads threads;
+  threads.run([] {
+    std::vector<Duration> late;
+    for (int i = 0; i < 301; ++i) {
+      const Instant start = Clock::now();
+      sleep_for(200us);
+      late.push_back(Clock::now() - start - 200us);
+    }
+    EXPECT_GE(*std::min_element(late.begin(), late.end()), 0us);
+    std::nth_element(late.begin(), late.begin() + 150, late.end());
+    RecordProperty("median_late_us", static_cast<int>(late[150] / 1us));
+    EXPECT_LT(late[150], 100us);
+  });
+}
+
+TEST(Timer, AHundredThousandAtOnce) {
+  constexpr int kTimers = 100'000;
+  Threads threads;
+  threads.run([] {
+    int ran = 0;
+    std::vector<Fiber> fibers;
+    const Instant start = Clock::now();
+    // In no order; every second one is cancelled.
+    for (int i = 0; i < kTimers; ++i) {
+      fibers.push_back(spawn_after(std::chrono::microseconds(i * 7919LL % 50'000), "timer", [&] { ++ran; }));
+    }
+    for (int i = 0; i < kTimers; i += 2) fibers[i].cancel();
+    for (int i = 1; i < kTimers; i += 2) fibers[i].join();
+    EXPECT_EQ(ran, kTimers / 2);
+    EXPECT_LT(Clock::now() - start, 10s);
+  });
+}
+
+}  // namespace
+}  // namespace penstock::fiber
