@@ -17,6 +17,7 @@
 #include "runtime/http/exchange_state.h"
 #include "runtime/http/request_parser.h"
 #include "runtime/http/server_state.h"
+#include "runtime/net/proxy_protocol.h"
 
 namespace penstock::http {
 namespace {
@@ -170,7 +171,11 @@ void Connection::run() noexcept {
     case Next::incomplete:
       return park(Stage::partial);
     case Next::linger:
-      stream().shutdown_send();
+      try {
+        stream().shutdown_send();
+      } catch (const std::exception&) {
+        return close();
+      }
       thread_.move(*this, Stage::lingering);
       return discard();
     case Next::close:
@@ -194,6 +199,7 @@ Connection::Next Connection::serve_next() {
     const Next nothing = thread_.draining || thread_.closing ? Next::close : Next::park;
     if (!expired_) {
       if (!has_input()) return nothing;
+      if (options().proxy_protocol && !std::exchange(peer_known_, true)) learn_peer();
       error_code ec;
       if (thread_.server.tls) {
         if (!secure_) shake_hands();
@@ -205,6 +211,10 @@ Connection::Next Connection::serve_next() {
       if (would_block(ec)) return nothing;
       if (ec) return Next::close;
     }
+  }
+  if (expired_ && options().proxy_protocol && !peer_known_) {
+    thread_.server.failed_proxy_headers->add();
+    return Next::close;
   }
   if (expired_ && thread_.server.tls && !secure_) {
     thread_.server.failed_handshakes->add();
@@ -219,16 +229,20 @@ Connection::Next Connection::serve_next() {
   error_code ec;
   const std::size_t head = parser.put(boost::asio::const_buffer(input_.data(), input_.size()), ec);
   if (ec == boost::beast::http::error::need_more) {
+    if (header_began_ == Instant{}) header_began_ = fiber::cached_now();
+    const Duration left = header_began_ + options().header_timeout - fiber::cached_now();
+    if (left <= Duration::zero()) return refuse({408, "the header took too long"});
     if (!has_input()) {
       keep_input();
       return Next::incomplete;
     }
     error_code failed;
-    receive(options().header_timeout, failed);
+    receive(left, failed);
     return failed ? Next::close : Next::again;
   }
   if (ec) return refuse(parser.refusal(ec));
   consume(head);
+  header_began_ = {};
   had_request_ = true;
   int status;
   if (const char* wrong = parser.check_framing(status)) return refuse({status, wrong});
@@ -241,6 +255,17 @@ Connection::Next Connection::serve_next() {
 }
 
 bool Connection::has_input() { return socket().readable() || (secure_ && secure_->tls.pending()); }
+
+void Connection::learn_peer() {
+  error_code ec;
+  const net::ProxyHeader header = net::read_proxy_header(socket(), options().header_timeout, ec);
+  if (ec) {
+    thread_.server.failed_proxy_headers->add();
+    spdlog::debug("PROXY header from {}: {}", peer_.to_string(), *header.why != '\0' ? header.why : ec.message());
+    throw Cancelled("no PROXY header");
+  }
+  if (header.source) peer_ = *header.source;
+}
 
 void Connection::shake_hands() {
   secure_ = std::make_unique<Secure>(std::move(socket_), *thread_.server.tls);

@@ -99,6 +99,8 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   void append_input(const char* data, std::size_t size);
   void check_hangup() noexcept;
   void shake_hands();
+  // What a proxy says of it.
+  void learn_peer();
   bool has_input();
   net::Socket& socket() noexcept { return secure_ ? secure_->socket : socket_; }
   net::Stream& stream() noexcept {
@@ -124,12 +126,15 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   std::string own_;
   // When it entered its stage.
   Instant since_;
+  // When the first part of a header came that is not complete yet.
+  Instant header_began_{};
   // Of the fiber to cancel when the client leaves; null: none.
   fiber::FiberState* watching_ = nullptr;
   std::uint32_t discarded_ = 0;
   Stage stage_ = Stage::fresh;
   std::uint16_t served_ = 0;
   bool had_request_ = false;
+  bool peer_known_ = false;
   bool expired_ = false;
   bool client_left_ = false;
 };

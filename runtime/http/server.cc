@@ -62,6 +62,10 @@ void refuse_taken_port(const net::Endpoint& at) {
 ServerState::ServerState(Runtime& runtime, ServerOptions given)
     : runtime(runtime), options(checked(std::move(given))), registry(*RuntimeAccess::state(runtime).registry) {
   for (unsigned i = 0; i < runtime.threads(); ++i) threads.push_back(std::make_unique<ServerThread>(*this));
+  if (options.proxy_protocol) {
+    failed_proxy_headers = &runtime.metrics().counter("penstock_proxy_header_failures_total",
+                                                      "Connections that ended for want of a PROXY header.", {});
+  }
   if (!options.tls) return;
   tls.emplace(*options.tls);
   failed_handshakes = &runtime.metrics().counter("penstock_tls_handshake_failures_total",

@@ -38,6 +38,8 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
   // Unset: without TLS.
   std::optional<net::TlsServerContext> tls;
   Counter* failed_handshakes = nullptr;
+  // Null: without the PROXY protocol.
+  Counter* failed_proxy_headers = nullptr;
   std::vector<std::unique_ptr<ServerThread>> threads;
   // No connections come any more.
   std::atomic<bool> ended{false};

@@ -211,6 +211,28 @@ std::size_t Socket::write_now(const iovec* parts, int count, error_code& ec) {
   return 0;
 }
 
+std::size_t Socket::peek_now(void* to, std::size_t size, error_code& ec) {
+  ec = {};
+  if (watch_ == nullptr) {
+    ec = boost::asio::error::bad_descriptor;
+    return 0;
+  }
+  ssize_t n;
+  do {
+    n = ::recv(watch_->fd(), to, size, MSG_DONTWAIT | MSG_PEEK);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) return static_cast<std::size_t>(n);
+  if (n == 0) {
+    ec = boost::asio::error::eof;
+  } else if (errno == EAGAIN) {
+    watch_->readable = false;
+    ec = boost::asio::error::would_block;
+  } else {
+    ec = last_error();
+  }
+  return 0;
+}
+
 Socket Socket::connect(const Endpoint& to, Duration timeout, error_code& ec) {
   ec = {};
   Address address;

@@ -71,6 +71,8 @@ class Socket final : public Stream {
   // Without waiting: boost::asio::error::would_block instead.
   std::size_t read_now(void* to, std::size_t size, error_code& ec);
   std::size_t write_now(const iovec* parts, int count, error_code& ec);
+  // Leaves what it reads to be read again.
+  std::size_t peek_now(void* to, std::size_t size, error_code& ec);
 
   std::size_t read_parts(const iovec* parts, int count, error_code& ec) override;
   std::size_t write_parts(const iovec* parts, int count, error_code& ec) override;

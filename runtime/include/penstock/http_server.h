@@ -57,6 +57,10 @@ struct ServerOptions {
   std::uint16_t port = 8080;
   // Unset: plain HTTP. A handshake may take header_timeout.
   std::optional<net::TlsServerOptions> tls;
+  // Every connection must begin with a header of the PROXY protocol (version 1 or 2), which tells Request::peer(), and
+  // is closed without an answer otherwise. Whoever can connect can then claim any address: for listeners that only a
+  // load balancer reaches.
+  bool proxy_protocol = false;
   // Also serves /metrics and /healthz on the same address; they bypass pools.
   bool serve_metrics = true;
   // Pools, priorities and deadlines of the policy apply to the routes; off for auxiliary servers.

@@ -132,6 +132,28 @@ TEST_F(HttpsServer, LeavesThoseWhoDoNotSpeakIt) {
             "1\n");
 }
 
+TEST_F(HttpsServer, LearnsFromAProxyWhoTheClientIs) {
+  server.emplace(
+      *runtime,
+      ServerOptions{.port = 0, .tls = net::TlsServerOptions{{certificates.make("localhost")}}, .proxy_protocol = true});
+  server->route("GET", "/peer", [](const Request& r) { return Response::text(std::string(r.peer())); });
+  runtime.start();
+  EXPECT_THAT(curl("--haproxy-protocol" + url("/peer")).text, HasSubstr("127.0.0.1:"));
+  // Without its header it is no connection at all.
+  EXPECT_NE(curl(url("/peer")).exit, 0);
+}
+
+TEST_F(HttpsServer, ASlowHeaderIsBoundedAsAWhole) {
+  serve({.certificates = {certificates.make("localhost")}}, {.header_timeout = milliseconds(300)});
+  const auto start = std::chrono::steady_clock::now();
+  const Said said = run_command(
+      "(printf 'GET /who HTTP/1.1\\r\\n'; for i in $(seq 200); do printf x || exit; sleep 0.05; done) 2>/dev/null"
+      " | openssl s_client -quiet -connect localhost:" +
+      std::to_string(server->port()) + " 2>/dev/null");
+  EXPECT_THAT(said.text, HasSubstr(" 408 "));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(8));
+}
+
 TEST_F(HttpsServer, CancelsWhatAClientNoLongerWaitsFor) {
   std::atomic<int> cancelled{0};
   server.emplace(*runtime, ServerOptions{.port = 0, .tls = net::TlsServerOptions{{certificates.make("localhost")}}});
