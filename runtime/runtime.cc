@@ -24,6 +24,7 @@
 #include "runtime/registry.h"
 #include "runtime/runtime_state.h"
 #include "runtime/signals.h"
+#include "runtime/telemetry/loop_watch.h"
 
 // The half of Runtime that owns the threads: from the first to the drain.
 namespace penstock {
@@ -51,6 +52,7 @@ RuntimeOptions checked(RuntimeOptions options) {
   }
   if (options.drain_grace < options.drain_grace.zero()) throw std::invalid_argument("drain_grace: negative");
   check_signals(options.on_signal);
+  if (options.blocked_after < options.blocked_after.zero()) throw std::invalid_argument("blocked_after: negative");
   if (options.threads == 0) options.threads = std::min(cores(), kMostThreads);
   return options;
 }
@@ -112,9 +114,11 @@ Runtime::State::State(RuntimeOptions given)
   offload = std::make_unique<fiber::OffloadThreads>(kLeastOffloadThreads, kMostOffloadThreads);
   for (unsigned i = 0; i < options.threads; ++i) {
     threads.push_back(std::make_unique<fiber::SchedulerThread>(fiber::SchedulerOptions{
-        .index = i, .stack_bytes = options.stack_bytes, .run_delay = [&run_delay](Duration d, std::uint64_t times) {
-          run_delay.observe(d, times);
-        }}));
+        .index = i,
+        .stack_bytes = options.stack_bytes,
+        .run_delay = [&run_delay](Duration d, std::uint64_t times) { run_delay.observe(d, times); },
+        .long_run =
+            options.blocked_after > options.blocked_after.zero() ? Duration(options.blocked_after) : Duration::max()}));
   }
   metrics.collect("penstock_fibers", "Fibers that have not ended.", "gauge", [this](const MetricsRegistry::Emit& emit) {
     std::uint64_t sum = 0;
@@ -125,13 +129,20 @@ Runtime::State::State(RuntimeOptions given)
                   "counter", [this](const MetricsRegistry::Emit& emit) {
                     std::uint64_t sum = 0;
                     for (const auto& thread : threads)
-                      sum += thread->heartbeat().refused.load(std::memory_order_relaxed);
+                      sum += thread->heartbeat()->refused.load(std::memory_order_relaxed);
                     emit({}, static_cast<double>(sum));
                   });
   metrics.collect("penstock_stack_high_water_bytes", "The most that any fiber has used of its stack, in whole pages.",
                   "gauge", [bytes = options.stack_bytes](const MetricsRegistry::Emit& emit) {
                     emit({}, static_cast<double>(fiber::StackArena::of(bytes).high_water()));
                   });
+  if (options.blocked_after > options.blocked_after.zero()) {
+    std::vector<telemetry::LoopWatch::Watched> watched;
+    for (unsigned i = 0; i < options.threads; ++i) {
+      watched.push_back({i, threads[i]->thread(), threads[i]->heartbeat()});
+    }
+    loop_watch = std::make_unique<telemetry::LoopWatch>(std::move(watched), options.blocked_after, metrics);
+  }
   for (const auto& [number, fn] : options.on_signal) {
     threads[0]->spawn(signal_name(number), [fd = open_signal(number), number, &fn] { serve_signal(fd, number, fn); });
   }
@@ -141,6 +152,7 @@ Runtime::State::State(RuntimeOptions given)
 Runtime::State::~State() {
   stopping.store(true, std::memory_order_release);
   // All at once, so that none waits for another one's fibers.
+  loop_watch.reset();
   for (auto& thread : threads) thread->cancel_all();
   for (auto& thread : threads) thread->finish();
   // None is destroyed while another one's fibers may still turn to it.

@@ -18,6 +18,9 @@ namespace fiber {
 class SchedulerThread;
 class OffloadThreads;
 }  // namespace fiber
+namespace telemetry {
+class LoopWatch;
+}
 class Registry;
 
 // What a Runtime is made of. The lifecycle (runtime.cc) owns the threads; everything that a policy names is in the
@@ -35,6 +38,8 @@ struct Runtime::State {
 
   std::vector<std::unique_ptr<fiber::SchedulerThread>> threads;
   std::unique_ptr<fiber::OffloadThreads> offload;
+  // Null: not wanted.
+  std::unique_ptr<telemetry::LoopWatch> loop_watch;
   std::atomic<unsigned> next_thread{0};
 
   // Lease of a controller; changes what draining() says, and nothing else.

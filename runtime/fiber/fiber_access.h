@@ -55,7 +55,7 @@ struct Fiber::State final : fiber::Task {
   ~State();
 
   void run() noexcept override;
-  void describe(std::string& name) const override { name += this->name(); }
+  void describe(fiber::TaskName& name) const noexcept override { name += this->name(); }
   void end(std::exception_ptr error) noexcept;
   // Whether it was in the list.
   bool leave(Joiner& joiner) noexcept;

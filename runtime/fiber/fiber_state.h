@@ -9,6 +9,7 @@
 
 #include "penstock/error.h"
 #include "runtime/fiber/locals.h"
+#include "runtime/fiber/task_name.h"
 #include "runtime/http/trace_context.h"
 
 namespace penstock::fiber {
@@ -48,8 +49,8 @@ struct FiberState {
 
   Locals locals;
 
-  // Appends its name.
-  void describe(std::string& name) const;
+  // Adds its name. Async-signal-safe.
+  void describe(TaskName& name) const noexcept;
 };
 
 // Of the calling fiber. Throws std::logic_error when the thread runs no scheduler.

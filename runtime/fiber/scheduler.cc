@@ -1,6 +1,7 @@
 #include "runtime/fiber/scheduler.h"
 
 #include <cxxabi.h>
+#include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -34,6 +35,7 @@ struct ExceptionGlobals {
   return *reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
 }
 
+constexpr auto kTellLongRunsEvery = std::chrono::seconds(1);
 // Less than the first edge of any histogram of delays.
 constexpr auto kShortDelay = std::chrono::microseconds(5);
 // A microsecond at 2 GHz: the processor's counter runs at 1 to 5 GHz.
@@ -187,6 +189,7 @@ Properties* Scheduler::hand_over(Properties::Phase leaving_is) noexcept {
     take_turn();
   } else {
     read_clock_seldom();
+    if (now_ - leaving.since >= options_.long_run) tell_long_run(leaving);
   }
   Properties* next = choose();
   if (next == nullptr) return nullptr;
@@ -254,6 +257,15 @@ void Scheduler::beat(const Properties& running) noexcept {
   Heartbeat::add(heartbeat_->switches, 1);
   heartbeat_->since.store(now_.time_since_epoch().count(), std::memory_order_relaxed);
   heartbeat_->running.store(&running, std::memory_order_relaxed);
+}
+
+void Scheduler::tell_long_run(const Properties& fiber) noexcept {
+  if (fiber.state.task == nullptr || now_ - long_run_told_ < kTellLongRunsEvery) return;
+  long_run_told_ = now_;
+  TaskName name;
+  fiber.state.describe(name);
+  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now_ - fiber.since).count();
+  spdlog::warn("fiber '{}' held scheduler thread {} for {} ms", name.view(), options_.index, milliseconds);
 }
 
 void Scheduler::tell_delay(Duration delay) noexcept {
@@ -391,7 +403,7 @@ void cancel(FiberState& state) noexcept {
   if (state.waiter != nullptr && state.shields == 0) state.waiter->end(Wake::cancelled);
 }
 
-void FiberState::describe(std::string& name) const {
+void FiberState::describe(TaskName& name) const noexcept {
   if (task != nullptr) {
     task->describe(name);
   } else {

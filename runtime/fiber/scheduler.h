@@ -28,6 +28,8 @@ struct SchedulerOptions {
   // Told how long fibers were ready before they ran: so many of them, so long on average. Those that hardly waited are
   // told together, once a turn; others at once. Called on the scheduler's thread.
   std::function<void(Duration, std::uint64_t)> run_delay;
+  // A fiber that has run so long without a switch is named in the log when it switches or ends.
+  Duration long_run = Duration::max();
 };
 
 // Starts a task at a time; it counts as a fiber until then.
@@ -145,6 +147,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   bool dispatcher_is_due() const noexcept;
   Properties* choose() noexcept;
   Properties* hand_over(Properties::Phase leaving_is) noexcept;
+  void tell_long_run(const Properties& fiber) noexcept;
   void leave(Properties& from, Properties::Phase is) noexcept;
   void enter(Properties& to) noexcept;
   void cancel_delayed() noexcept;
@@ -183,6 +186,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   Instant now_;
   std::uint64_t ticks_ = 0;  // of the processor, when the clock was read
   Instant polled_{};
+  Instant long_run_told_{};
   int switches_ = 0;
   int operations_ = 0;
   // Run delays too short to be told one by one.

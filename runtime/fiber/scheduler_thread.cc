@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <boost/fiber/operations.hpp>
 #include <chrono>
@@ -11,6 +13,7 @@
 #include <utility>
 
 #include "runtime/fiber/fiber_access.h"
+#include "runtime/telemetry/stack_overflow.h"
 
 namespace penstock::fiber {
 namespace {
@@ -23,6 +26,7 @@ SchedulerThread::SchedulerThread(SchedulerOptions options) {
   struct Started {
     std::shared_ptr<Inbox> inbox;
     std::shared_ptr<const Heartbeat> heartbeat;
+    pid_t thread;
   };
   std::promise<Started> promise;
   auto started = promise.get_future();
@@ -30,6 +34,8 @@ SchedulerThread::SchedulerThread(SchedulerOptions options) {
   served_ = served.get_future();
   thread_ =
       std::thread([promise = std::move(promise), served = std::move(served), options = std::move(options)]() mutable {
+        telemetry::diagnose_stack_overflows();
+        const telemetry::AlternateStack alternate;
         // Instead of the 50 us that the kernel may be late by default.
         ::prctl(PR_SET_TIMERSLACK, 1);
         ::pthread_setname_np(::pthread_self(), ("fibers-" + std::to_string(options.index)).c_str());
@@ -40,14 +46,15 @@ SchedulerThread::SchedulerThread(SchedulerOptions options) {
           return;
         }
         Scheduler& scheduler = *Scheduler::current();
-        promise.set_value({scheduler.inbox(), scheduler.heartbeat()});
+        promise.set_value({scheduler.inbox(), scheduler.heartbeat(), static_cast<pid_t>(::syscall(SYS_gettid))});
         scheduler.serve();
         served.set_value();
       });
   try {
-    auto [inbox, heartbeat] = started.get();
+    auto [inbox, heartbeat, thread] = started.get();
     inbox_ = std::move(inbox);
     heartbeat_ = std::move(heartbeat);
+    thread_number_ = thread;
   } catch (...) {
     thread_.join();
     throw;
@@ -76,7 +83,9 @@ void SchedulerThread::log_fibers() {
     for (const Properties& fiber : Scheduler::current()->fibers()) {
       if (left-- == 0) break;
       if (!names.empty()) names += ", ";
-      fiber.state.describe(names);
+      TaskName name;
+      fiber.state.describe(name);
+      names += name.view();
     }
     if (!names.empty()) spdlog::warn("fibers that were cancelled and have not ended: {}", names);
   });

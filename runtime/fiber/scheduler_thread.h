@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <future>
 #include <memory>
@@ -27,7 +29,10 @@ class SchedulerThread {
   // Fibers between start and end.
   std::uint64_t fibers() const { return heartbeat_->fibers.load(std::memory_order_acquire); }
   // May be read from any thread, also after the end.
-  const Heartbeat& heartbeat() const { return *heartbeat_; }
+  const std::shared_ptr<const Heartbeat>& heartbeat() const { return heartbeat_; }
+  const std::shared_ptr<Inbox>& inbox() const { return inbox_; }
+  // The kernel's number of the thread.
+  pid_t thread() const { return thread_number_; }
   // Cancels all fibers that are and that will be; returns at once.
   void cancel_all();
   // Logs the names of up to ten fibers that are left.
@@ -42,6 +47,7 @@ class SchedulerThread {
  private:
   std::shared_ptr<Inbox> inbox_;
   std::shared_ptr<const Heartbeat> heartbeat_;
+  pid_t thread_number_ = 0;
   std::future<void> served_;
   std::thread thread_;
 };

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "penstock/error.h"
+#include "runtime/fiber/task_name.h"
 
 namespace penstock::fiber {
 
@@ -31,8 +32,9 @@ class Task : public Runnable {
  public:
   // As a fiber: may wait. Its FiberState (Scheduler::running().state) begins as that of a fiber without deadline.
   virtual void run() noexcept = 0;
-  // Appends what dumps and logs call it; asked for only by these. On the task's thread, from the start to the end.
-  virtual void describe(std::string& name) const = 0;
+  // Adds what dumps and logs call it; asked for only by these. On the task's thread, from the start to the end, also by
+  // signal handlers: must not allocate.
+  virtual void describe(TaskName& name) const noexcept = 0;
   // Instead of run(), when there was no memory for a stack for as long as tasks wait for one (Scheduler::start()).
   // On the dispatcher, or whichever fiber was about to switch: must not wait.
   virtual void refused(std::exception_ptr why) noexcept = 0;

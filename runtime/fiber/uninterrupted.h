@@ -6,8 +6,8 @@
 
 namespace penstock::fiber {
 
-// Within its scope the waits of the calling fiber are ended by neither cancellation nor its deadline: for what has to be
-// waited for before a stack may be unwound. Does nothing on a plain thread.
+// Within its scope the waits of the calling fiber are ended by neither cancellation nor its deadline: for what has to
+// be waited for before a stack may be unwound. Does nothing on a plain thread.
 class Uninterrupted {
  public:
   Uninterrupted() : state_(Scheduler::current() != nullptr ? &current() : nullptr) {

@@ -33,15 +33,17 @@ void Scheduler::begin(Worker& worker, Task& task) noexcept {
   state.cancelled = cancelling_;
   fibers_.push_back(worker);
   if constexpr (sanitizer::kNamesStrands) {
-    std::string name;
+    TaskName name;
     task.describe(name);
-    worker.strand.named(name);
+    worker.strand.named(std::string(name.view()));
   }
 }
 
 void Scheduler::end_task(Properties& worker) noexcept {
   FiberState& state = worker.state;
   if (state.task == nullptr) return;
+  read_clock_seldom();
+  if (now_ - worker.since >= options_.long_run) tell_long_run(worker);
   if (state.account) {
     settle_account(worker);
     state.account.reset();
@@ -146,9 +148,9 @@ void Scheduler::refuse(Task& task) noexcept {
   Heartbeat::add(heartbeat_->refused, 1);
   if (now_ >= complain_at_) {
     complain_at_ = now_ + kComplainEvery;
-    std::string name;
+    TaskName name;
     task.describe(name);
-    spdlog::error("no stack for fiber '{}': it is refused, as {} were before on this thread", name,
+    spdlog::error("no stack for fiber '{}': it is refused, as {} were before on this thread", name.view(),
                   heartbeat_->refused.load(std::memory_order_relaxed) - 1);
   }
   task.refused(std::make_exception_ptr(std::bad_alloc()));

@@ -8,7 +8,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/beast/http/error.hpp>
-#include <cstring>
+#include <charconv>
 #include <exception>
 #include <utility>
 
@@ -152,9 +152,14 @@ void Connection::expire() noexcept {
 
 void Connection::refused(std::exception_ptr) noexcept { close(); }
 
-void Connection::describe(std::string& name) const {
+void Connection::describe(fiber::TaskName& name) const noexcept {
   name += "http ";
-  name += peer_.to_string();
+  name += peer_.host;
+  if (peer_.port == 0) return;
+  std::array<char, 8> port;
+  const auto end = std::to_chars(port.data(), port.data() + port.size(), peer_.port).ptr;
+  name += ":";
+  name += std::string_view(port.data(), static_cast<std::size_t>(end - port.data()));
 }
 
 // --- as a fiber

@@ -84,7 +84,7 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   ~Connection();
 
   void run() noexcept override;
-  void describe(std::string& name) const override;
+  void describe(fiber::TaskName& name) const noexcept override;
   void refused(std::exception_ptr why) noexcept override;
   void on_readable(bool left) noexcept override;
 

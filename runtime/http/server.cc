@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
 
+#include "penstock/debug.h"
 #include "penstock/http_server.h"
 #include "runtime/http/connection.h"
 #include "runtime/http/server_state.h"
@@ -55,6 +57,26 @@ void refuse_taken_port(const net::Endpoint& at) {
   if (error != 0) {
     throw boost::system::system_error(error, boost::system::system_category(), "listen on " + at.to_string());
   }
+}
+
+void add_debug_routes(Router& router, Runtime& runtime) {
+  router.add("GET", "/debug/fibers",
+             {.plain =
+                  [&runtime](const Request& request) {
+                    std::size_t limit = 1000;
+                    const std::string wanted = request.query("limit").value_or("1000");
+                    const auto read = std::from_chars(wanted.data(), wanted.data() + wanted.size(), limit);
+                    if (read.ec != std::errc() || read.ptr != wanted.data() + wanted.size()) {
+                      throw RequestError(400, "limit: not a number");
+                    }
+                    const std::string format = request.query("format").value_or("text");
+                    if (format != "text" && format != "json") throw RequestError(400, "format: text or json");
+                    const FiberDump dump = dump_fibers(runtime, limit);
+                    return format == "json" ? Response::json(to_json(dump)) : Response::text(to_text(dump));
+                  }},
+             true);
+  router.add("GET", "/debug/stats",
+             {.plain = [&runtime](const Request&) { return Response::json(stats_json(runtime)); }}, true);
 }
 
 }  // namespace
@@ -215,6 +237,8 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
                                     }},
                                true);
   }
+
+  if (checked.serve_debug) add_debug_routes(state_->shared->router, runtime);
 
   RuntimeAccess::on_run(runtime, [weak = std::weak_ptr(state_), &runtime] {
     const auto state = weak.lock();

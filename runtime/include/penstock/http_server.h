@@ -63,6 +63,9 @@ struct ServerOptions {
   bool proxy_protocol = false;
   // Also serves /metrics and /healthz on the same address; they bypass pools.
   bool serve_metrics = true;
+  // Also serves /debug/fibers (with ?format=json and ?limit=1000) and /debug/stats there. They show what the service is
+  // made of and whom it talks to: for a listener that only operators reach.
+  bool serve_debug = false;
   // Pools, priorities and deadlines of the policy apply to the routes; off for auxiliary servers.
   bool admission = true;
   std::size_t max_header_bytes = 16 * 1024;  // over: 431, or 414 in the target

@@ -28,6 +28,9 @@ struct RuntimeOptions {
   std::size_t stack_bytes = 128 * 1024;
   // On stop: how long requests in flight may go on before they are cancelled.
   std::chrono::milliseconds drain_grace{10'000};
+  // A scheduler thread that runs one fiber for so long without a switch is logged, with the calls that hold it, and
+  // counted in penstock_scheduler_blocked_total; zero: nobody looks.
+  std::chrono::milliseconds blocked_after{100};
   // By number, such as SIGHUP or SIGUSR1: called as a fiber of the first scheduler thread when the signal comes, from
   // the construction of the Runtime on. Calls for one signal do not overlap: however often it comes during one, one more
   // follows. What a function throws is logged. SIGTERM and SIGINT, which stop the runtime, SIGPIPE, which it ignores,

@@ -35,7 +35,7 @@ struct Step final : Task {
     ++runs;
     ended.notify();
   }
-  void describe(std::string& out) const override { out += name; }
+  void describe(TaskName& out) const noexcept override { out += name; }
   void refused(std::exception_ptr) noexcept override {
     ++refusals;
     ended.notify();
@@ -52,7 +52,7 @@ TEST(Task, RunsAsAFiberOfItsOwnName) {
   Threads threads;
   threads.run([] {
     Step step("its name");
-    std::string name;
+    TaskName name;
     bool waited = false;
     step.body = [&] {
       current().describe(name);
@@ -63,7 +63,7 @@ TEST(Task, RunsAsAFiberOfItsOwnName) {
     EXPECT_EQ(step.runs, 0) << "not before this fiber waits";
     step.ended.wait();
     EXPECT_TRUE(waited);
-    EXPECT_EQ(name, "its name");
+    EXPECT_EQ(name.view(), "its name");
   });
 }
 
@@ -210,7 +210,7 @@ TEST(Worker, WithoutAStackATaskWaitsForAWorker) {
              })
       .join();
   EXPECT_EQ(ran, 20);
-  EXPECT_EQ(thread.heartbeat().refused, 0u);
+  EXPECT_EQ(thread.heartbeat()->refused, 0u);
 }
 
 TEST(Worker, WithoutAStackATaskIsToldWhenNoWorkerIsFreeForLong) {
@@ -236,14 +236,14 @@ TEST(Worker, WithoutAStackATaskIsToldWhenNoWorkerIsFreeForLong) {
                over.set();
              })
       .join();
-  EXPECT_GE(thread.heartbeat().refused, 17u);
+  EXPECT_GE(thread.heartbeat()->refused, 17u);
 }
 
 TEST(Worker, WithoutAnyStackTasksAreRefusedAtOnce) {
   SchedulerThread thread({.stack_bytes = std::size_t{1} << 50});
   Fiber fiber = thread.spawn("never", [] {});
   EXPECT_THROW(fiber.join(), std::bad_alloc);
-  EXPECT_EQ(thread.heartbeat().refused, 1u);
+  EXPECT_EQ(thread.heartbeat()->refused, 1u);
 }
 
 #endif
@@ -273,7 +273,7 @@ TEST(Heartbeat, ShowsFromOutsideThatAFiberHoldsTheThread) {
     while (!over) std::this_thread::yield();
   });
   while (!holds) std::this_thread::yield();
-  const Heartbeat& heartbeat = thread.heartbeat();
+  const Heartbeat& heartbeat = *thread.heartbeat();
   const std::uint64_t switches = heartbeat.switches;
   EXPECT_NE(heartbeat.running.load(), nullptr);
   const std::int64_t since = heartbeat.since;

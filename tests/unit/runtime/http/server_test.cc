@@ -255,6 +255,21 @@ TEST_F(HttpServer, SaysItsHealth) {
   EXPECT_EQ(again.ask(get("/healthz")).status, 200);
 }
 
+TEST(HttpDebug, IsServedWhereItIsAskedFor) {
+  RunningRuntime runtime(2);
+  Server open(*runtime, {.port = 0, .serve_debug = true});
+  Server closed(*runtime, {.port = 0});
+  runtime.start();
+  RawSocket socket = RawSocket::connect(open.port());
+  const auto fibers = socket.ask(get("/debug/fibers"));
+  EXPECT_EQ(fibers.status, 200);
+  EXPECT_THAT(fibers.body, HasSubstr("'policy ticker' waiting"));
+  EXPECT_THAT(socket.ask(get("/debug/fibers?format=json&limit=5")).body, HasSubstr("\"total\":"));
+  EXPECT_EQ(socket.ask(get("/debug/fibers?limit=all")).status, 400);
+  EXPECT_THAT(socket.ask(get("/debug/stats")).body, HasSubstr("\"pools\":[{\"name\":\"default\""));
+  EXPECT_EQ(RawSocket::connect(closed.port()).ask(get("/debug/fibers")).status, 404);
+}
+
 TEST(HttpServerOptions, AreRefusedWhenTheyMakeNoSense) {
   RunningRuntime runtime(1);
   const auto refused = [&](auto change) {
