@@ -21,6 +21,8 @@
 #include "runtime/fiber/offload.h"
 #include "runtime/fiber/scheduler_thread.h"
 #include "runtime/fiber/stack_arena.h"
+#include "runtime/net/resolver.h"
+#include "runtime/net/shortage.h"
 #include "runtime/registry.h"
 #include "runtime/runtime_state.h"
 #include "runtime/signals.h"
@@ -142,6 +144,17 @@ Runtime::State::State(RuntimeOptions given)
       watched.push_back({i, threads[i]->thread(), threads[i]->heartbeat()});
     }
     loop_watch = std::make_unique<telemetry::LoopWatch>(std::move(watched), options.blocked_after, metrics);
+  }
+  metrics.collect("penstock_socket_shortages_total",
+                  "Connections that were not accepted or made for want of descriptors or memory.", "counter",
+                  [](const MetricsRegistry::Emit& emit) {
+                    emit({{"operation", "accept"}}, static_cast<double>(net::shortages(net::ShortOf::accepting)));
+                    emit({{"operation", "connect"}}, static_cast<double>(net::shortages(net::ShortOf::connecting)));
+                  });
+  if (options.resolver == RuntimeOptions::Resolver::system) {
+    for (auto& thread : threads) {
+      thread->spawn("resolver", [this] { net::set_resolver_options({.system = offload.get()}); });
+    }
   }
   for (const auto& [number, fn] : options.on_signal) {
     threads[0]->spawn(signal_name(number), [fd = open_signal(number), number, &fn] { serve_signal(fd, number, fn); });

@@ -18,4 +18,7 @@ struct Address {
 bool to_address(const Endpoint& endpoint, Address& address);
 Endpoint to_endpoint(const sockaddr* address, socklen_t length);
 
+// A new socket that is about to connect, or has; -1 with ec.
+int begin_connect(const Endpoint& to, bool& connected, error_code& ec);
+
 }  // namespace penstock::net

@@ -1,6 +1,5 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,19 +16,17 @@
 #include "runtime/fiber/scheduler.h"
 #include "runtime/fiber/waiter.h"
 #include "runtime/net/address.h"
+#include "runtime/net/shortage.h"
 #include "runtime/net/socket.h"
 
 namespace penstock::net {
 namespace {
 
 constexpr auto kBackOff = std::chrono::milliseconds(20);
-constexpr auto kLogEvery = std::chrono::seconds(1);
 
 [[noreturn]] void throw_errno(const char* what) {
   throw boost::system::system_error(errno, boost::system::system_category(), what);
 }
-
-bool out_of_resources(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
 
 // Errors of the one connection, which is gone (accept(2)).
 bool connection_failed(int error) {
@@ -59,7 +56,6 @@ class Listener::Watch final : public fiber::Watch {
 
   fiber::Scheduler* const scheduler;
   fiber::Waiter* waiter = nullptr;
-  Instant logged{};
 
  private:
   void on_events(std::uint32_t) noexcept override {
@@ -145,12 +141,8 @@ Socket Listener::accept(Endpoint& peer) {
         const fiber::Wake why = waiter.wait();
         watch_->waiter = nullptr;
         fiber::throw_if_interrupted(why, "a connection");
-      } else if (out_of_resources(error)) {
-        const Instant now = std::chrono::steady_clock::now();
-        if (now - watch_->logged >= kLogEvery) {
-          watch_->logged = now;
-          spdlog::error("cannot accept connections on {}: {}", endpoint().to_string(), std::strerror(error));
-        }
+      } else if (is_shortage(error)) {
+        note_shortage(ShortOf::accepting, endpoint().to_string(), error);
         sleep_for(kBackOff);
       } else {
         throw boost::system::system_error(error, boost::system::system_category(), "accept");

@@ -1,6 +1,8 @@
 #include "runtime/net/resolver.h"
 
 #include <ares.h>
+#include <netdb.h>
+#include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -12,17 +14,21 @@
 #include <system_error>
 #include <utility>
 
+#include "runtime/fiber/fiber_access.h"
 #include "runtime/fiber/fiber_state.h"
+#include "runtime/fiber/offload.h"
 #include "runtime/fiber/scheduler.h"
 #include "runtime/fiber/waiter.h"
 #include "runtime/net/address.h"
+#include "runtime/net/address_cache.h"
 
 namespace penstock::net {
 namespace {
 
-constexpr std::chrono::seconds kLeastAge{1};
-constexpr std::chrono::seconds kMostAge{30};
-constexpr std::size_t kMostAnswers = 1000;
+// More than the cache keeps any answer.
+constexpr std::chrono::seconds kNoTtl = std::chrono::hours(1);
+// The system does not tell how long its answers hold.
+constexpr std::chrono::seconds kSystemTtl{5};
 // RFC 1035.
 constexpr std::size_t kLongestName = 253;
 
@@ -48,8 +54,34 @@ error_code to_error(int status) {
   }
 }
 
+// IPv4 first, each once.
+template <class Node>
+void collect(std::vector<std::string>& addresses, const Node* first) {
+  std::vector<std::string> v6;
+  for (const Node* node = first; node != nullptr; node = node->ai_next) {
+    std::string host = to_endpoint(node->ai_addr, node->ai_addrlen).host;
+    auto& list = node->ai_family == AF_INET ? addresses : v6;
+    if (!host.empty() && std::find(list.begin(), list.end(), host) == list.end()) list.push_back(std::move(host));
+  }
+  addresses.insert(addresses.end(), v6.begin(), v6.end());
+}
+
+int to_status(int system_error) {
+  switch (system_error) {
+    case 0:
+      return ARES_SUCCESS;
+    case EAI_NONAME:
+    case EAI_NODATA:
+      return ARES_ENOTFOUND;
+    case EAI_MEMORY:
+      return ARES_ENOMEM;
+    default:
+      return ARES_ESERVFAIL;
+  }
+}
+
 // One thread's channel to the name servers, and what they answered. Queries for one name are asked once.
-class Resolver {
+class Resolver : public std::enable_shared_from_this<Resolver> {
  public:
   Resolver() = default;
   ~Resolver() { close_channel(); }
@@ -68,19 +100,19 @@ class Resolver {
     bool done = false;
     int status = ARES_SUCCESS;
     std::vector<std::string> addresses;
-    std::chrono::seconds ttl = kMostAge;
+    std::chrono::seconds ttl = kNoTtl;
     std::vector<fiber::Waiter*> waiting;
-  };
-  struct Answer {
-    std::vector<std::string> addresses;
-    Instant until;
   };
   class Watch;
 
   void open_channel();
   void close_channel();
   Instant next_timeout() const;
-  void keep(const Query& query);
+  // Starts a query; it may end at once.
+  void ask_servers(std::shared_ptr<Query> query);
+  void ask_system(std::shared_ptr<Query> query);
+  void wait_for(Query& query);
+  void finish(Query& query, int status);
   static void on_answer(void* arg, int status, int timeouts, ares_addrinfo* result);
   static void on_socket(void* arg, ares_socket_t fd, int readable, int writable);
 
@@ -88,7 +120,7 @@ class Resolver {
   ares_channel channel_ = nullptr;
   std::map<ares_socket_t, Watch*> watches_;
   std::map<std::string, std::shared_ptr<Query>> asked_;
-  std::map<std::string, Answer> answers_;
+  AddressCache cache_;
 };
 
 class Resolver::Watch final : public fiber::Watch {
@@ -118,9 +150,9 @@ std::shared_ptr<Resolver> Resolver::of_thread() {
 
 void Resolver::configure(const ResolverOptions& options) {
   close_channel();
-  answers_.clear();
+  cache_.clear();
   options_ = options;
-  open_channel();
+  if (options_.system == nullptr) open_channel();
 }
 
 void Resolver::open_channel() {
@@ -178,30 +210,29 @@ void Resolver::on_answer(void* arg, int status, int, ares_addrinfo* result) {
   const std::unique_ptr<std::shared_ptr<Query>> owned(static_cast<std::shared_ptr<Query>*>(arg));
   Query& query = **owned;
   if (status == ARES_SUCCESS) {
-    std::vector<std::string> v6;
     for (const ares_addrinfo_node* node = result->nodes; node != nullptr; node = node->ai_next) {
       query.ttl = std::min(query.ttl, std::chrono::seconds(node->ai_ttl));
-      std::string host = to_endpoint(node->ai_addr, node->ai_addrlen).host;
-      auto& list = node->ai_family == AF_INET ? query.addresses : v6;
-      if (std::find(list.begin(), list.end(), host) == list.end()) list.push_back(std::move(host));
     }
-    query.addresses.insert(query.addresses.end(), v6.begin(), v6.end());
-    if (query.addresses.empty()) status = ARES_ENODATA;
+    collect(query.addresses, result->nodes);
     ares_freeaddrinfo(result);
+  }
+  query.resolver->finish(query, status);
+}
+
+void Resolver::finish(Query& query, int status) {
+  if (status == ARES_SUCCESS && query.addresses.empty()) status = ARES_ENODATA;
+  const Instant now = fiber::cached_now();
+  if (status == ARES_SUCCESS || to_error(status) == boost::asio::error::host_not_found) {
+    cache_.keep(query.host, query.addresses, query.ttl, now);
+  } else if (const AddressCache::Answer* old = cache_.extend(query.host, now)) {
+    spdlog::warn("cannot resolve '{}': {}; going on with its old addresses", query.host, to_error(status).message());
+    query.addresses = old->addresses;
+    status = ARES_SUCCESS;
   }
   query.status = status;
   query.done = true;
-  if (status == ARES_SUCCESS) query.resolver->keep(query);
-  query.resolver->asked_.erase(query.host);
+  asked_.erase(query.host);
   for (fiber::Waiter* waiter : query.waiting) waiter->notify();
-}
-
-void Resolver::keep(const Query& query) {
-  const Instant now = fiber::cached_now();
-  if (answers_.size() >= kMostAnswers)
-    std::erase_if(answers_, [&](const auto& item) { return item.second.until <= now; });
-  if (answers_.size() >= kMostAnswers) answers_.clear();
-  answers_[query.host] = {query.addresses, now + std::clamp(query.ttl, kLeastAge, kMostAge)};
 }
 
 Instant Resolver::next_timeout() const {
@@ -210,34 +241,71 @@ Instant Resolver::next_timeout() const {
   return std::chrono::steady_clock::now() + std::chrono::seconds(left.tv_sec) + std::chrono::microseconds(left.tv_usec);
 }
 
+void Resolver::ask_servers(std::shared_ptr<Query> query) {
+  if (channel_ == nullptr) open_channel();
+  asked_[query->host] = query;
+  ares_addrinfo_hints hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = ARES_AI_NOSORT;
+  const std::string& host = query->host;
+  ares_getaddrinfo(channel_, host.c_str(), nullptr, &hints, &Resolver::on_answer, new std::shared_ptr<Query>(query));
+}
+
+void Resolver::ask_system(std::shared_ptr<Query> query) {
+  asked_[query->host] = query;
+  // On a fiber of its own: the call cannot be ended, but the wait for it can.
+  FiberAccess::spawn_here(
+      "resolver",
+      [self = shared_from_this(), query] {
+        int error = EAI_SYSTEM;
+        try {
+          self->options_.system->run([&] {
+            addrinfo hints{};
+            hints.ai_socktype = SOCK_STREAM;
+            addrinfo* result = nullptr;
+            error = ::getaddrinfo(query->host.c_str(), nullptr, &hints, &result);
+            if (error != 0) return;
+            collect(query->addresses, result);
+            ::freeaddrinfo(result);
+          });
+        } catch (const std::exception& e) {
+          spdlog::error("cannot resolve '{}': {}", query->host, e.what());
+        }
+        query->ttl = kSystemTtl;
+        self->finish(*query, to_status(error));
+      },
+      false);
+}
+
+void Resolver::wait_for(Query& query) {
+  // Whoever waits also keeps c-ares's time.
+  while (!query.done) {
+    fiber::Waiter waiter({.what = "a host name to resolve:", .name = &query.host});
+    query.waiting.push_back(&waiter);
+    const fiber::Wake why = waiter.wait(next_timeout());
+    std::erase(query.waiting, &waiter);
+    fiber::throw_if_interrupted(why, "a host name to resolve");
+    if (why == fiber::Wake::deadline && channel_ != nullptr) {
+      ares_process_fd(channel_, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    }
+  }
+}
+
 std::vector<std::string> Resolver::addresses(const std::string& host) {
-  if (const auto kept = answers_.find(host); kept != answers_.end()) {
-    if (kept->second.until > fiber::cached_now()) return kept->second.addresses;
-    answers_.erase(kept);
+  const Instant now = fiber::cached_now();
+  if (const AddressCache::Answer* known = cache_.find(host, now); known != nullptr && !known->stale(now)) {
+    if (known->addresses.empty()) fail(boost::asio::error::host_not_found, host);
+    return known->addresses;
   }
   std::shared_ptr<Query> query;
   if (const auto same = asked_.find(host); same != asked_.end()) {
     query = same->second;
   } else {
-    if (channel_ == nullptr) open_channel();
-    query = std::make_shared<Query>(Query{this, host, false, ARES_SUCCESS, {}, kMostAge, {}});
-    asked_[host] = query;
-    ares_addrinfo_hints hints{};
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = ARES_AI_NOSORT;
-    ares_getaddrinfo(channel_, host.c_str(), nullptr, &hints, &Resolver::on_answer, new std::shared_ptr<Query>(query));
+    query = std::make_shared<Query>(Query{this, host, false, ARES_SUCCESS, {}, kNoTtl, {}});
+    options_.system != nullptr ? ask_system(query) : ask_servers(query);
   }
-  // Whoever waits also keeps c-ares's time.
-  while (!query->done) {
-    fiber::Waiter waiter({.what = "a host name to resolve:", .name = &host});
-    query->waiting.push_back(&waiter);
-    const fiber::Wake why = waiter.wait(next_timeout());
-    std::erase(query->waiting, &waiter);
-    fiber::throw_if_interrupted(why, "a host name to resolve");
-    if (why == fiber::Wake::deadline && channel_ != nullptr)
-      ares_process_fd(channel_, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-  }
+  wait_for(*query);
   if (query->status != ARES_SUCCESS) {
     const error_code ec = to_error(query->status);
     // The name servers may be others by now: look again next time.

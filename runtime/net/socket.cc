@@ -16,6 +16,7 @@
 #include "runtime/fiber/scheduler.h"
 #include "runtime/fiber/waiter.h"
 #include "runtime/net/address.h"
+#include "runtime/net/shortage.h"
 
 namespace penstock::net {
 namespace {
@@ -233,30 +234,38 @@ std::size_t Socket::peek_now(void* to, std::size_t size, error_code& ec) {
   return 0;
 }
 
-Socket Socket::connect(const Endpoint& to, Duration timeout, error_code& ec) {
-  ec = {};
+int begin_connect(const Endpoint& to, bool& connected, error_code& ec) {
   Address address;
   if (!to_address(to, address)) {
     ec = boost::asio::error::invalid_argument;
-    return {};
+    return -1;
   }
   const int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) {
     ec = last_error();
-    return {};
+    if (is_shortage(ec.value())) note_shortage(ShortOf::connecting, to.to_string(), ec.value());
+    return -1;
   }
   if (address.storage.ss_family != AF_UNIX) {
     const int on = 1;
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
-  const int result = ::connect(fd, address.get(), address.length);
-  if (result != 0 && errno != EINPROGRESS) {
+  connected = ::connect(fd, address.get(), address.length) == 0;
+  if (!connected && errno != EINPROGRESS) {
     ec = last_error();
     ::close(fd);
-    return {};
+    return -1;
   }
+  return fd;
+}
+
+Socket Socket::connect(const Endpoint& to, Duration timeout, error_code& ec) {
+  ec = {};
+  bool connected = false;
+  const int fd = begin_connect(to, connected, ec);
+  if (ec) return {};
   Socket socket(fd);
-  if (result == 0) return socket;
+  if (connected) return socket;
 
   const Instant until = timeout == Duration::zero() ? Instant::max() : std::chrono::steady_clock::now() + timeout;
   for (;;) {

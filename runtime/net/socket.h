@@ -122,10 +122,11 @@ class Listener {
   Watch* watch_ = nullptr;
 };
 
-// Addresses of a host name, IPv4 first (numeric hosts come back as they are), by c-ares on the reactor; /etc/hosts
-// counts. Answers are kept for their TTL, at most 30 s.
-// Throws boost::system::system_error with host_not_found, host_not_found_try_again or timed_out; DeadlineExceeded,
-// Cancelled.
+// Addresses of a host name, IPv4 first (numeric hosts come back as they are), by c-ares on the reactor, where
+// /etc/hosts counts, or by the system. Equal questions of a thread are asked once. Answers are kept for their TTL, at
+// most 30 s, and that there is no such host for 2 s; while no name server answers, old answers go on to be used for 10
+// minutes. Throws boost::system::system_error with host_not_found, host_not_found_try_again or timed_out;
+// DeadlineExceeded, Cancelled.
 std::vector<Endpoint> resolve(std::string_view host, std::uint16_t port);
 
 }  // namespace penstock::net

@@ -31,6 +31,9 @@ struct RuntimeOptions {
   // A scheduler thread that runs one fiber for so long without a switch is logged, with the calls that hold it, and
   // counted in penstock_scheduler_blocked_total; zero: nobody looks.
   std::chrono::milliseconds blocked_after{100};
+  // Who finds the addresses of host names: c-ares on the scheduler threads, with /etc/hosts and the name servers of
+  // /etc/resolv.conf, or the C library on the threads of offload(), with all that /etc/nsswitch.conf names.
+  enum class Resolver { c_ares, system } resolver = Resolver::c_ares;
   // By number, such as SIGHUP or SIGUSR1: called as a fiber of the first scheduler thread when the signal comes, from
   // the construction of the Runtime on. Calls for one signal do not overlap: however often it comes during one, one more
   // follows. What a function throws is logged. SIGTERM and SIGINT, which stop the runtime, SIGPIPE, which it ignores,

@@ -10,11 +10,15 @@
 #include <boost/asio/error.hpp>
 #include <chrono>
 #include <cstring>
+#include <exception>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "penstock/fiber.h"
+#include "penstock/runtime.h"
+#include "runtime/fiber/offload.h"
 #include "tests/unit/runtime/fiber/threads.h"
 
 namespace penstock::net {
@@ -44,6 +48,8 @@ class NameServer {
   }
   Endpoint endpoint() const { return {"127.0.0.1", port_}; }
   int questions() const { return questions_; }
+  // Hears, and says nothing.
+  void be_mute() { mute_ = true; }
 
  private:
   void serve() {
@@ -56,6 +62,7 @@ class NameServer {
       const ssize_t n = ::recvfrom(fd_, packet, sizeof packet, 0, reinterpret_cast<sockaddr*>(&from), &length);
       if (n < 17) continue;
       ++questions_;
+      if (mute_) continue;
       // The question: labels, type, class.
       std::string name;
       std::size_t at = 12;
@@ -88,6 +95,7 @@ class NameServer {
   std::uint16_t port_;
   std::atomic<bool> stop_ = false;
   std::atomic<int> questions_ = 0;
+  std::atomic<bool> mute_ = false;
   std::thread thread_;
 };
 
@@ -167,6 +175,63 @@ TEST_F(Resolving, NoSuchHost) {
     EXPECT_EQ(error_of(std::string(300, 'x')), boost::asio::error::host_not_found);
     EXPECT_EQ(error_of(std::string_view("v4.test\0x", 9)), boost::asio::error::host_not_found);
   });
+}
+
+TEST_F(Resolving, ThatThereIsNoSuchHostIsKept) {
+  run([&] {
+    EXPECT_EQ(error_of("missing.test"), boost::asio::error::host_not_found);
+    const int asked = server_.questions();
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(error_of("missing.test"), boost::asio::error::host_not_found);
+    EXPECT_EQ(server_.questions(), asked);
+  });
+}
+
+TEST_F(Resolving, OldAnswersAreUsedWhileNoServerAnswers) {
+  run([&] {
+    const auto before = resolve("short.test", 80);
+    server_.be_mute();
+    // Its second has passed when the server is asked again.
+    const int asked = server_.questions();
+    const Instant give_up = std::chrono::steady_clock::now() + 10s;
+    while (server_.questions() == asked && std::chrono::steady_clock::now() < give_up) {
+      EXPECT_EQ(resolve("short.test", 80), before);
+      sleep_for(10ms);
+    }
+    EXPECT_EQ(resolve("short.test", 80), before);
+    EXPECT_EQ(error_of("v4.other.test"), boost::asio::error::timed_out);
+  });
+}
+
+TEST_F(Resolving, TheSystemCanBeAskedInstead) {
+  fiber::OffloadThreads offload(1, 2);
+  threads_.run([&] {
+    set_resolver_options({.system = &offload});
+    const auto found = resolve("localhost", 80);
+    ASSERT_FALSE(found.empty());
+    EXPECT_EQ(found.front(), (Endpoint{"127.0.0.1", 80}));
+    EXPECT_EQ(resolve("localhost", 81).front().port, 81);
+    EXPECT_TRUE(error_of("no such host.invalid"));
+    std::vector<Fiber> fibers;
+    for (int i = 0; i < 20; ++i) {
+      fibers.push_back(spawn("asking", [] { EXPECT_FALSE(resolve("127.1", 1).empty()); }));
+    }
+    for (Fiber& fiber : fibers) fiber.join();
+    EXPECT_EQ(server_.questions(), 0);
+  });
+}
+
+TEST(Resolver, IsTheSystemsWhenTheRuntimeIsToldSo) {
+  Runtime runtime({.threads = 1, .resolver = RuntimeOptions::Resolver::system});
+  std::promise<std::vector<Endpoint>> found;
+  // Short forms of addresses are the C library's.
+  runtime.spawn("asking", [&] {
+    try {
+      found.set_value(resolve("127.1", 80));
+    } catch (...) {
+      found.set_exception(std::current_exception());
+    }
+  });
+  EXPECT_EQ(found.get_future().get(), (std::vector<Endpoint>{{"127.0.0.1", 80}}));
 }
 
 TEST_F(Resolving, SilentNameServerTimesOut) {
