@@ -28,7 +28,8 @@ RequestHead::RequestHead(const Draft& draft)
       target_size_(draft.target_size) {
   const std::size_t of_fields = draft.fields.size() * sizeof(Draft::Field);
   block_.reset(new std::byte[of_fields + draft.text.size()]);
-  std::memcpy(block_.get(), draft.fields.data(), of_fields);
+  // A thread's first request may have no fields, and no memory for them.
+  if (of_fields != 0) std::memcpy(block_.get(), draft.fields.data(), of_fields);
   std::memcpy(block_.get() + of_fields, draft.text.data(), draft.text.size());
   text_ = reinterpret_cast<const char*>(block_.get() + of_fields);
 }
