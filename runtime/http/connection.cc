@@ -10,6 +10,7 @@
 #include <boost/beast/http/error.hpp>
 #include <charconv>
 #include <exception>
+#include <new>
 #include <utility>
 
 #include "penstock/fiber.h"
@@ -122,7 +123,11 @@ void Connection::collect_header() noexcept {
   // A client that left may still be answered.
   if (ec) return start();
   const std::size_t before = own_.size() - std::min<std::size_t>(own_.size(), 3);
-  append_input(received.data(), n);
+  try {
+    append_input(received.data(), n);
+  } catch (const std::bad_alloc&) {
+    return close();
+  }
   // Complete, or too long: for the parser to say.
   if (own_.find("\r\n\r\n", before) != own_.npos || own_.size() > options().max_header_bytes) start();
 }
@@ -313,8 +318,7 @@ void Connection::keep_input() {
     input_ = {};
     return;
   }
-  const bool mine = input_.data() >= own_.data() && input_.data() < own_.data() + own_.size();
-  if (mine) {
+  if (owns_input()) {
     own_.erase(0, static_cast<std::size_t>(input_.data() - own_.data()));
   } else {
     own_.assign(input_);
@@ -371,6 +375,7 @@ bool Connection::send(std::string_view head, std::string_view body) {
   took(sent);
   const std::string rest(head);
   head = rest;
+  keep_shared_input();
   stream().set_io_timeout(options().io_timeout);
   while (!head.empty() || !body.empty()) {
     took(stream().write_some(std::array{boost::asio::const_buffer(head.data(), head.size()),

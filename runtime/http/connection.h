@@ -51,6 +51,10 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   std::string_view input() const noexcept { return input_; }
   void consume(std::size_t bytes) noexcept { input_.remove_prefix(bytes); }
   void keep_input();
+  // The same, where the input need not be at the begin of the connection's own memory.
+  void keep_shared_input() {
+    if (!input_.empty() && !owns_input()) keep_input();
+  }
   // Adds to the input: at least one byte, or an error. Waits at most that long: boost::asio::error::timed_out.
   void receive(Duration timeout, boost::system::error_code& ec);
 
@@ -102,6 +106,7 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   // What a proxy says of it.
   void learn_peer();
   bool has_input();
+  bool owns_input() const noexcept { return input_.data() >= own_.data() && input_.data() < own_.data() + own_.size(); }
   net::Socket& socket() noexcept { return secure_ ? secure_->socket : socket_; }
   net::Stream& stream() noexcept {
     if (secure_) return secure_->tls;

@@ -111,6 +111,8 @@ void Exchange::State::handle(const RouteHandler& handler) {
     if (const auto timeout = request_timeout(request.head)) deadline = arrived + *timeout;
   }
   if (handler.plain) read_body();
+  // The next request may have come along.
+  connection.keep_shared_input();
 
   // A connection that was idle when the drain began looks hung up, see ServerThread::drain().
   std::optional<Connection::HangupWatch> hangup;
@@ -172,6 +174,8 @@ void Exchange::State::fail(int code, std::string text, std::optional<Duration> r
 }
 
 void Exchange::State::log_failure(const char* what) {
+  // No memory to look for it.
+  if (route == nullptr) return;
   const std::int64_t second =
       std::chrono::duration_cast<std::chrono::seconds>(fiber::cached_now().time_since_epoch()).count();
   if (route->logged_second.exchange(second, std::memory_order_relaxed) == second) return;

@@ -106,6 +106,25 @@ TEST_F(HttpManyConnections, TenThousandPipelinedRequestsAreAnsweredInOrderWhileO
   other.join();
 }
 
+TEST_F(HttpManyConnections, KeepTheNextRequestWhileAHandlerWaitsAndOthersSendTheirs) {
+  serve({}, 1);
+  const auto at_rest = fibers();
+  for (const std::string& first : {std::string("GET /held HTTP/1.1\r\nHost: t\r\n\r\n"),
+                                   std::string("GET /held HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc")}) {
+    released = false;
+    RawSocket held = connect();
+    ASSERT_TRUE(held.send(first + "GET /number/1 HTTP/1.1\r\nHost: t\r\n\r\n"));
+    ASSERT_TRUE(eventually([&] { return fibers() > at_rest; }));
+    RawSocket other = connect();
+    const std::string longer = "GET /number/2 HTTP/1.1\r\nHost: t\r\nX-Pad: " + std::string(400, 'x') + "\r\n\r\n";
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(other.ask(longer).body, "2");
+    released = true;
+    EXPECT_EQ(held.read_answer().body, "done");
+    EXPECT_EQ(held.read_answer().body, "1");
+    ASSERT_TRUE(eventually([&] { return fibers() == at_rest; }));
+  }
+}
+
 TEST_F(HttpManyConnections, AnswerClientsThatHaveShutDownTheirSendingSide) {
   serve({.cancel_on_disconnect = false});
   RawSocket socket = connect();
