@@ -1,4 +1,4 @@
-# What an embedding service needs: find_package(penstock COMPONENTS runtime agent), and pkg-config's penstock.
+# What an embedding service needs: find_package(penstock COMPONENTS runtime agent grpc), and pkg-config's penstock.
 include(CMakePackageConfigHelpers)
 
 install(TARGETS penstock_decision penstock_runtime EXPORT penstock-runtime ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
@@ -6,8 +6,15 @@ install(TARGETS penstock_proto penstock_errors penstock_policy penstock_agent
   EXPORT penstock-agent ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY decision/include/ runtime/include/ agents/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
+set(parts runtime agent)
+if(TARGET penstock_grpc)
+  install(TARGETS penstock_grpc penstock_grpc_handlers EXPORT penstock-grpc ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(DIRECTORY runtime/grpc/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  list(APPEND parts grpc)
+endif()
+
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/penstock)
-foreach(part runtime agent)
+foreach(part ${parts})
   install(EXPORT penstock-${part} FILE penstock-${part}.cmake NAMESPACE penstock:: DESTINATION ${package})
 endforeach()
 configure_package_config_file(cmake/penstock-config.cmake.in ${CMAKE_BINARY_DIR}/penstock-config.cmake
