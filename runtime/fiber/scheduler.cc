@@ -61,7 +61,8 @@ Scheduler::Scheduler(SchedulerOptions options)
       main_(properties(boost::fibers::context::active())),
       running_(&main_),
       stacks_(options_.stack_bytes),
-      now_(std::chrono::steady_clock::now()) {
+      now_(std::chrono::steady_clock::now()),
+      shown_to_gdb_(options_.index, fibers_.end().pointed_node(), &now_) {
   if (current_ != nullptr) std::terminate();
   auto bell = std::make_unique<Bell>(inbox_->event_fd());
   reactor_.add(*bell, EPOLLIN | EPOLLET);

@@ -19,6 +19,7 @@
 #include "runtime/fiber/task.h"
 #include "runtime/fiber/timer_heap.h"
 #include "runtime/fiber/worker.h"
+#include "runtime/telemetry/gdb_layout.h"
 
 namespace penstock::fiber {
 
@@ -212,6 +213,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
       DelayedTask, boost::intrusive::member_hook<DelayedTask, decltype(DelayedTask::listed_), &DelayedTask::listed_>>
       delayed_;
   std::vector<std::shared_ptr<void>> kept_;
+  telemetry::GdbThread shown_to_gdb_;
 };
 
 }  // namespace penstock::fiber

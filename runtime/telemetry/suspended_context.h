@@ -2,13 +2,10 @@
 
 #include <boost/fiber/context.hpp>
 
+#include "runtime/telemetry/revealed.h"
+
 // Where Boost keeps a context that does not run: behind private members, which only an explicit instantiation may name.
 namespace penstock::telemetry {
-
-template <auto Member, class Tag>
-struct Revealed {
-  friend constexpr auto member_of(Tag) { return Member; }
-};
 
 struct ContextOfFiber {
   friend constexpr auto member_of(ContextOfFiber);
