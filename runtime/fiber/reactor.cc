@@ -71,6 +71,7 @@ void Reactor::hand_out() noexcept {
     if (!watch.retired_) watch.on_events(event.events);
   }
   found_ = 0;
+  ++rounds_;
   in_batch_ = false;
   while (retired_ != nullptr) {
     Watch* next = retired_->next_retired_;

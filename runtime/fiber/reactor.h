@@ -51,6 +51,8 @@ class Reactor {
   void wait(Instant until) noexcept;
   // Hands out what wait() found.
   void hand_out() noexcept;
+  // How often it has looked and handed out, to tell whether something is older than that.
+  std::uint64_t rounds() const noexcept { return rounds_; }
 
  private:
   static constexpr int kBatch = 256;
@@ -58,6 +60,7 @@ class Reactor {
   int epoll_fd_;
   int found_ = 0;
   std::array<epoll_event, kBatch> events_;
+  std::uint64_t rounds_ = 0;
   bool in_batch_ = false;
   Watch* retired_ = nullptr;
 };

@@ -4,9 +4,12 @@
 #include <array>
 #include <boost/asio/error.hpp>
 #include <boost/beast/http/error.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <boost/system/system_error.hpp>
+#include <utility>
+#include <vector>
+
+#include "runtime/http/message.h"
+#include "runtime/http/response_parser.h"
 
 namespace penstock::http {
 namespace {
@@ -14,113 +17,212 @@ namespace {
 namespace beast_http = boost::beast::http;
 using boost::system::error_code;
 
-constexpr std::size_t kRead = 8 * 1024;
-// Interim answers before the final one.
-constexpr int kInterim = 8;
+// What a read takes at most; of an encrypted connection, which needs memory of its own for it.
+constexpr std::size_t kRead = 64 * 1024;
+constexpr std::size_t kTlsRead = 8 * 1024;
+// What an idle connection may keep of each of its buffers.
+constexpr std::size_t kKeep = 1024;
 
-net::Socket connect(const CallTarget& target, const ClientOptions& options) {
+// A thread's connections read into it by turns.
+char* read_buffer() {
+  static thread_local const std::unique_ptr<char[]> buffer(new char[kRead]);
+  return buffer.get();
+}
+
+net::Socket connect(const ConnectTo& to, const ClientOptions& options) {
   std::vector<net::Endpoint> endpoints;
-  try {
-    endpoints = net::resolve(target.host, target.port);
-  } catch (const boost::system::system_error& e) {
-    throw CallError("resolve " + target.host + ": " + e.code().message());
+  if (!to.unix_socket.empty()) {
+    endpoints.push_back({to.unix_socket, 0});
+  } else {
+    try {
+      endpoints = net::resolve(to.host, to.port);
+    } catch (const boost::system::system_error& e) {
+      throw CallError("resolve " + std::string(to.host) + ": " + e.code().message());
+    }
   }
   error_code ec = boost::asio::error::host_not_found;
   for (const net::Endpoint& endpoint : endpoints) {
     net::Socket socket = net::Socket::connect(endpoint, options.connect_timeout, ec);
     if (!ec) return socket;
   }
-  throw CallError("connect to " + target.authority + ": " + ec.message());
+  throw CallError("connect to " + to.name + ": " + ec.message());
 }
 
 }  // namespace
 
-ClientConnection::ClientConnection(const CallTarget& target, const ClientOptions& options, SSL_CTX* tls)
-    : socket_(connect(target, options)) {
-  if (tls != nullptr) tls_ = std::make_unique<TlsStream>(socket_, tls, target.host);
+ClientConnection::ClientConnection(const ConnectTo& to, const ClientOptions& options, net::TlsClientContext* tls)
+    : name_(to.name), socket_(connect(to, options)), max_header_bytes_(options.max_header_bytes) {
+  if (tls == nullptr) return;
+  tls_ = std::make_unique<net::TlsStream>(socket_, *tls, std::string(to.host));
+  try {
+    tls_->handshake(options.connect_timeout);
+  } catch (const net::TlsError& e) {
+    throw CallError("tls handshake with " + name_ + ": " + e.what());
+  }
 }
 
-void ClientConnection::write(std::string_view head, std::string_view body, error_code& ec) {
-  if (tls_) {
-    tls_->write(head, ec);
-    if (!ec && !body.empty()) tls_->write(body, ec);
+void ClientConnection::fail(const std::string& what) const { throw CallError(name_ + ": " + what); }
+
+void ClientConnection::begin(const CallHead& head) {
+  write_error_ = {};
+  sent_any_ = answered_ = reusable_ = false;
+  out_.clear();
+  append_call_head(out_, head);
+}
+
+bool ClientConnection::send(std::string_view body) {
+  const bool sent = write(out_, body, {});
+  out_.clear();
+  return sent;
+}
+
+bool ClientConnection::send_chunk(std::string_view piece) {
+  append_chunk_size(out_, piece.size());
+  const bool sent = write(out_, piece, "\r\n");
+  out_.clear();
+  return sent;
+}
+
+bool ClientConnection::send_last_chunk(const Headers& trailers) {
+  out_ += "0\r\n";
+  append_fields(out_, trailers);
+  out_ += "\r\n";
+  return send({});
+}
+
+bool ClientConnection::write(std::string_view a, std::string_view b, std::string_view c) {
+  if (write_error_) return false;
+  net::Stream& stream = tls_ ? static_cast<net::Stream&>(*tls_) : socket_;
+  std::array<iovec, 3> parts;
+  for (;;) {
+    int count = 0;
+    for (const std::string_view part : {a, b, c}) {
+      // Only read from.
+      if (!part.empty()) parts[static_cast<std::size_t>(count++)] = {const_cast<char*>(part.data()), part.size()};
+    }
+    if (count == 0) return true;
+    std::size_t sent = stream.write_parts(parts.data(), count, write_error_);
+    if (write_error_) return false;
+    sent_any_ = true;
+    for (std::string_view* part : {&a, &b, &c}) {
+      const std::size_t of_part = std::min(sent, part->size());
+      part->remove_prefix(of_part);
+      sent -= of_part;
+    }
+  }
+}
+
+std::size_t ClientConnection::read(char* data, std::size_t size, ResponseParser& parser) {
+  error_code ec;
+  const iovec part{data, size};
+  const std::size_t got = tls_ ? tls_->read_parts(&part, 1, ec) : socket_.read_parts(&part, 1, ec);
+  return take_read(got, ec, parser);
+}
+
+std::size_t ClientConnection::take_read(std::size_t got, error_code ec, ResponseParser& parser) {
+  if (!ec) {
+    answered_ = true;
+    return got;
+  }
+  if (ec == boost::asio::error::eof && parser.got_some()) {
+    parser.put_eof(ec);
+    if (!ec && parser.is_done()) return 0;
+    fail("the connection was closed in the middle of an answer");
+  }
+  if (write_error_) fail("send: " + write_error_.message());
+  if (ec == boost::asio::error::eof) fail("the connection was closed before an answer");
+  fail((parser.got_some() ? "receive in the middle of an answer: " : "receive: ") + ec.message());
+}
+
+std::size_t ClientConnection::parse(ResponseParser& parser, const char* data, std::size_t size) {
+  std::size_t used = 0;
+  while (used < size && !parser.is_done()) {
+    error_code ec;
+    used += parser.put(boost::asio::const_buffer(data + used, size - used), ec);
+    if (!ec) continue;
+    if (ec == beast_http::error::need_buffer) break;
+    if (ec != beast_http::error::need_more) fail("malformed answer: " + ec.message());
+    if (parser.is_header_done() && size - used > max_header_bytes_) {
+      fail("malformed answer: the head of a chunk is too long");
+    }
+    break;
+  }
+  return used;
+}
+
+void ClientConnection::keep(ResponseParser& parser, const char* data, std::size_t size) {
+  const std::size_t used = parse(parser, data, size);
+  if (used < size) ahead_.assign(data + used, size - used);
+}
+
+void ClientConnection::advance(ResponseParser& parser, char* room, std::size_t size) {
+  if (!ahead().empty()) {
+    const std::size_t used = parse(parser, ahead().data(), ahead().size());
+    ahead_at_ += used;
+    if (ahead_at_ == ahead_.size()) {
+      ahead_.clear();
+      ahead_at_ = 0;
+    }
+    if (used > 0 || parser.is_done()) return;
+  }
+  if (ahead().empty() && !tls_ && room == nullptr) {
+    const iovec part{read_buffer(), kRead};
+    error_code ec;
+    std::size_t got;
+    // Between a read and the end of its parsing nothing waits: the buffer is the thread's.
+    for (;;) {
+      socket_.wait_readable(ec);
+      got = ec ? 0 : socket_.try_read_parts(&part, 1, ec);
+      if (ec != boost::asio::error::would_block) break;
+    }
+    got = take_read(got, ec, parser);
+    keep(parser, read_buffer(), got);
     return;
   }
-  while (!head.empty() || !body.empty()) {
-    std::size_t sent;
-    if (body.empty()) {
-      sent = socket_.write_some(boost::asio::const_buffer(head.data(), head.size()), ec);
-    } else {
-      sent = socket_.write_some(std::array{boost::asio::const_buffer(head.data(), head.size()),
-                                           boost::asio::const_buffer(body.data(), body.size())},
-                                ec);
-    }
-    if (ec) return;
-    const std::size_t of_head = std::min(sent, head.size());
-    head.remove_prefix(of_head);
-    body.remove_prefix(sent - of_head);
+  if (ahead().empty() && room != nullptr) {
+    keep(parser, room, read(room, size, parser));
+    return;
   }
+  ahead_.erase(0, std::exchange(ahead_at_, 0));
+  const std::size_t before = ahead_.size();
+  ahead_.resize(before + kTlsRead);
+  std::size_t got = 0;
+  try {
+    got = read(ahead_.data() + before, kTlsRead, parser);
+  } catch (...) {
+    ahead_.clear();
+    throw;
+  }
+  ahead_.resize(before + got);
+  ahead_at_ = parse(parser, ahead_.data(), ahead_.size());
 }
 
-void ClientConnection::read(error_code& ec) {
-  const auto space = buffer_.prepare(kRead);
-  const std::size_t got = tls_ ? tls_->read_some(space.data(), space.size(), ec) : socket_.read_some(space, ec);
-  buffer_.commit(got);
-  if (got > 0) answered_ = true;
+void ClientConnection::end(ResponseParser& parser) {
+  // What follows an answer is no answer: such a connection is out of step.
+  reusable_ = parser.keep_alive() && ahead().empty() && !write_error_;
+  ahead_at_ = 0;
+  ahead_.clear();
+  if (ahead_.capacity() > kKeep) ahead_.shrink_to_fit();
+  if (out_.capacity() > kKeep) std::string().swap(out_);
 }
 
-Response ClientConnection::exchange(std::string_view head, std::string_view body, bool is_head,
-                                    const ClientOptions& options) {
-  reusable_ = false;
-  answered_ = false;
-  error_code write_error;
-  write(head, body, write_error);
-  // A server that refuses a request may answer and close before it has read all of it: the answer counts.
-
-  for (int interim = 0; interim <= kInterim; ++interim) {
-    beast_http::response_parser<beast_http::string_body> parser;
-    parser.eager(true);
+Response ClientConnection::receive(bool is_head, const ClientOptions& options) {
+  Response response;
+  Headers trailers;
+  for (int interim = 0; interim <= kInterimAnswers; ++interim) {
+    ResponseParser parser(response, trailers, ResponseParser::Body::whole);
     parser.header_limit(static_cast<std::uint32_t>(options.max_header_bytes));
     parser.body_limit(options.max_body_bytes);
     if (is_head) parser.skip(true);
-    while (!parser.is_done()) {
-      error_code ec;
-      if (buffer_.size() > 0) {
-        buffer_.consume(parser.put(buffer_.data(), ec));
-        if (ec && ec != beast_http::error::need_more) throw CallError("malformed answer: " + ec.message());
-        if (parser.is_done()) break;
-        if (ec && parser.is_header_done() && buffer_.size() > options.max_header_bytes) {
-          throw CallError("malformed answer: the head of a chunk is too long");
-        }
-      }
-      read(ec);
-      if (!ec) continue;
-      if (ec == boost::asio::error::eof && parser.got_some()) {
-        parser.put_eof(ec);
-        if (!ec && parser.is_done()) break;
-        throw CallError("the connection was closed in the middle of an answer");
-      }
-      if (write_error) throw CallError("send: " + write_error.message());
-      throw CallError(ec == boost::asio::error::eof ? "the connection was closed before an answer"
-                                                    : "receive: " + ec.message());
+    while (!parser.is_done()) advance(parser);
+    if (response.status == 101) fail("malformed answer: a change of protocol that nobody asked for");
+    if (response.status >= 200) {
+      end(parser);
+      return response;
     }
-    auto& message = parser.get();
-    const int status = static_cast<int>(message.result_int());
-    if (status == 101) throw CallError("malformed answer: a change of protocol that nobody asked for");
-    if (status < 200) continue;
-
-    // What follows an answer is no answer: such a connection is out of step.
-    reusable_ = parser.keep_alive() && buffer_.size() == 0 && !write_error;
-    Response response;
-    response.status = status;
-    response.headers.reserve(8);
-    for (const auto& field : message) {
-      response.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
-    }
-    response.body = std::move(message.body());
-    return response;
+    response.headers.clear();
   }
-  throw CallError("malformed answer: too many interim ones");
+  fail("malformed answer: too many interim ones");
 }
 
 }  // namespace penstock::http

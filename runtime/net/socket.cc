@@ -53,6 +53,13 @@ class Socket::Watch final : public fiber::Watch {
   // False: all that had come was read, and the reactor has told of nothing since. Asking the kernel again would be a
   // call in vain, on every request of a kept connection.
   bool readable = true;
+  // All that had come was read.
+  void emptied() {
+    readable = false;
+    emptied_at = fiber::Scheduler::current()->reactor().rounds();
+  }
+  // The reactor's round of the latest emptied().
+  std::uint64_t emptied_at = 0;
 
  private:
   void on_events(std::uint32_t events) noexcept override;
@@ -179,13 +186,13 @@ std::size_t Socket::read_now(void* to, std::size_t size, error_code& ec) {
   } while (n < 0 && errno == EINTR);
   if (n > 0) {
     // As in read_parts().
-    if (static_cast<std::size_t>(n) < size && !watch_->peer_left) watch_->readable = false;
+    if (static_cast<std::size_t>(n) < size && !watch_->peer_left) watch_->emptied();
     return static_cast<std::size_t>(n);
   }
   if (n == 0) {
     ec = boost::asio::error::eof;
   } else if (errno == EAGAIN) {
-    watch_->readable = false;
+    watch_->emptied();
     ec = boost::asio::error::would_block;
   } else {
     ec = last_error();
@@ -226,7 +233,7 @@ std::size_t Socket::peek_now(void* to, std::size_t size, error_code& ec) {
   if (n == 0) {
     ec = boost::asio::error::eof;
   } else if (errno == EAGAIN) {
-    watch_->readable = false;
+    watch_->emptied();
     ec = boost::asio::error::would_block;
   } else {
     ec = last_error();
@@ -301,7 +308,7 @@ std::size_t Socket::try_read_parts(const iovec* parts, int count, error_code& ec
       std::size_t room = 0;
       for (int i = 0; i < count; ++i) room += parts[i].iov_len;
       // A short read has emptied a stream (epoll(7)); its end is still to be read.
-      if (static_cast<std::size_t>(n) < room && !watch_->peer_left) watch_->readable = false;
+      if (static_cast<std::size_t>(n) < room && !watch_->peer_left) watch_->emptied();
       watch_->check_hangup();
       return static_cast<std::size_t>(n);
     }
@@ -309,7 +316,7 @@ std::size_t Socket::try_read_parts(const iovec* parts, int count, error_code& ec
     if (n == 0) {
       ec = boost::asio::error::eof;
     } else if (errno == EAGAIN) {
-      watch_->readable = false;
+      watch_->emptied();
       ec = boost::asio::error::would_block;
     } else {
       ec = last_error();
@@ -390,7 +397,9 @@ std::size_t Socket::write_parts(const iovec* parts, int count, error_code& ec) {
 }
 
 bool Socket::stale() {
-  if (watch_ == nullptr) return true;
+  if (watch_ == nullptr || watch_->peer_left) return true;
+  // The reactor has looked since, and told of nothing.
+  if (!watch_->readable && fiber::Scheduler::current()->reactor().rounds() != watch_->emptied_at) return false;
   char byte;
   const ssize_t n = ::recv(watch_->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return n >= 0 || (errno != EAGAIN && errno != EINTR);

@@ -1,0 +1,132 @@
+#include "runtime/http/client_pool.h"
+
+#include <utility>
+
+#include "runtime/fiber/fiber_state.h"
+
+namespace penstock::http {
+
+ClientHost::Lease::Lease(ClientHost& host, std::unique_ptr<ClientConnection> connection)
+    : connection(std::move(connection)), host_(&host) {}
+
+ClientHost::Lease::Lease(Lease&& other) noexcept
+    : connection(std::move(other.connection)), host_(std::exchange(other.host_, nullptr)) {}
+
+ClientHost::Lease& ClientHost::Lease::operator=(Lease&& other) noexcept {
+  if (this != &other) {
+    release();
+    connection = std::move(other.connection);
+    host_ = std::exchange(other.host_, nullptr);
+  }
+  return *this;
+}
+
+void ClientHost::Lease::release() noexcept {
+  if (host_ != nullptr) std::exchange(host_, nullptr)->give_back(std::move(connection));
+}
+
+ClientHost::ClientHost(CallTarget given, int max_idle)
+    : target(std::move(given)),
+      name((target.host.find(':') == target.host.npos ? target.host : '[' + target.host + ']') + ':' +
+           std::to_string(target.port)),
+      max_idle_(max_idle) {}
+
+std::unique_ptr<ClientConnection> ClientHost::take_idle(Duration idle_timeout) {
+  while (!idle_.empty()) {
+    std::unique_ptr<ClientConnection> latest = std::move(idle_.back());
+    idle_.pop_back();
+    if (fiber::cached_now() - latest->idle_since < idle_timeout && !latest->stale()) return latest;
+    --open_;
+  }
+  return nullptr;
+}
+
+bool ClientHost::full(const ClientOptions& options) const {
+  if (!waiting_.empty()) return true;
+  return options.max_connections > 0 && open_ >= options.max_connections && idle_.empty();
+}
+
+ClientHost::Lease ClientHost::acquire(const ClientOptions& options) {
+  if (waiting_.empty()) {
+    if (auto connection = take_idle(options.idle_timeout)) return Lease(*this, std::move(connection));
+    if (options.max_connections == 0 || open_ < options.max_connections) {
+      ++open_;
+      return Lease(*this, nullptr);
+    }
+  }
+  Waiting waiting;
+  const auto place = waiting_.insert(waiting_.end(), &waiting);
+  const fiber::Wake why = waiting.waiter.wait();
+  if (why != fiber::Wake::notified) waiting_.erase(place);
+  fiber::throw_if_interrupted(why, "a free connection");
+  return Lease(*this, std::move(waiting.given));
+}
+
+void ClientHost::give_back(std::unique_ptr<ClientConnection> connection) noexcept {
+  if (connection != nullptr && !connection->reusable()) connection.reset();
+  for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
+    // Who cannot be notified any more is about to take itself off the list.
+    if (!(*next)->waiter.notify()) continue;
+    (*next)->given = std::move(connection);
+    waiting_.erase(next);
+    return;
+  }
+  if (connection == nullptr || max_idle_ == 0) {
+    --open_;
+    return;
+  }
+  if (std::ssize(idle_) >= max_idle_) {
+    idle_.erase(idle_.begin());
+    --open_;
+  }
+  connection->idle_since = fiber::cached_now();
+  try {
+    idle_.push_back(std::move(connection));
+  } catch (const std::bad_alloc&) {
+    --open_;
+  }
+}
+
+void ClientHost::expire(Duration idle_timeout) {
+  const Instant now = fiber::cached_now();
+  open_ -= static_cast<int>(
+      std::erase_if(idle_, [&](const auto& idle) { return now - idle->idle_since >= idle_timeout || idle->stale(); }));
+}
+
+void ClientHost::close() noexcept {
+  max_idle_ = 0;
+  open_ -= static_cast<int>(idle_.size());
+  idle_.clear();
+}
+
+ClientHost& ClientPool::host(std::string_view url, std::string_view& target, std::string& own_target, int max_idle) {
+  if (const auto parts = split_url(url)) {
+    const auto found = hosts_.find(parts->origin);
+    if (found != hosts_.end()) {
+      target = parts->target;
+      return *found->second;
+    }
+  }
+  CallTarget parsed = parse_url(url);
+  own_target = std::exchange(parsed.target, {});
+  target = own_target;
+  std::string origin = parsed.origin();
+  parsed.authority = origin.substr(origin.find("://") + 3);
+  auto& host = hosts_[std::move(origin)];
+  if (host == nullptr) host = std::make_unique<ClientHost>(std::move(parsed), closed_ ? 0 : max_idle);
+  return *host;
+}
+
+bool ClientPool::tend(Duration idle_timeout) {
+  for (auto& [origin, host] : hosts_) host->expire(idle_timeout);
+  std::erase_if(hosts_, [](const auto& entry) { return entry.second->unused(); });
+  return !hosts_.empty();
+}
+
+void ClientPool::close() noexcept {
+  closed_ = true;
+  for (auto& [origin, host] : hosts_) host->close();
+  std::erase_if(hosts_, [](const auto& entry) { return entry.second->unused(); });
+}
+
+}  // namespace penstock::http

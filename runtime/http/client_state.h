@@ -1,0 +1,73 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "penstock/fiber.h"
+#include "penstock/http_client.h"
+#include "penstock/runtime.h"
+#include "runtime/http/call_head.h"
+#include "runtime/http/client_pool.h"
+
+namespace penstock::net {
+class TlsClientContext;
+}
+
+namespace penstock::http {
+
+struct Client::State : std::enable_shared_from_this<Client::State> {
+  State(Runtime& runtime, ClientOptions given);
+
+  // Of the calling fiber's thread; a fiber tends it from now on.
+  ClientPool& pool();
+  Response call(ClientHost& host, const CallHead& head, std::string_view body);
+  Response attempt(Upstream& upstream, ClientHost& host, const CallHead& head, std::string_view body);
+  Response exchange(Upstream& upstream, ClientHost& host, const CallHead& head, std::string_view body);
+  // Counts the wait if it has to wait for a connection.
+  ClientHost::Lease acquire(Upstream& upstream, ClientHost& host);
+  std::unique_ptr<ClientConnection> connect(const ClientHost& host);
+
+  Runtime& runtime;
+  const ClientOptions options;
+  std::atomic<bool> closed{false};
+
+ private:
+  void tend(ClientPool& pool);
+  net::TlsClientContext& tls();
+
+  std::mutex tls_mutex_;
+  std::unique_ptr<net::TlsClientContext> tls_;
+  std::vector<ClientPool> pools_;
+};
+
+// Runs fn as part of a call: its waits end at the call's deadline. What it throws ends the call with the outcome that
+// it stands for, and names the upstream.
+template <class F>
+auto as_part_of(Upstream& upstream, Upstream::Call& call, F&& fn) {
+  const auto named = [&](const std::exception& e) { return "upstream " + upstream.name() + ": " + e.what(); };
+  try {
+    const DeadlineScope deadline(call.deadline());
+    return std::forward<F>(fn)();
+  } catch (const DeadlineExceeded& e) {
+    call.finish(CallOutcome::timeout);
+    throw DeadlineExceeded(named(e));
+  } catch (const Cancelled&) {
+    call.finish(CallOutcome::cancelled);
+    throw;
+  } catch (const CallError& e) {
+    call.finish(CallOutcome::error);
+    throw CallError(named(e));
+  }
+}
+
+// Whether a request on a kept connection that failed may be sent again on a new one: the server may have closed it
+// while the request was on its way, as it may with any idle connection.
+inline bool may_send_again(const ClientConnection& kept, const CallHead& head) {
+  return !kept.answered() && (head.idempotent || !kept.sent_any());
+}
+
+}  // namespace penstock::http
