@@ -22,7 +22,12 @@ class TreeBuilder : public YAML::EventHandler {
  public:
   explicit TreeBuilder(YamlText& out) : out_(out) {}
 
-  void OnDocumentStart(const YAML::Mark&) override { open_.clear(); }
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    // Where a document cannot begin, such as at a ",", the parser gives empty ones for ever.
+    if (mark.pos == begin_) throw YAML::ParserException(mark, "is no YAML");
+    begin_ = mark.pos;
+    open_.clear();
+  }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     refuse(mark, "?", anchor);
@@ -74,6 +79,8 @@ class TreeBuilder : public YAML::EventHandler {
   YamlText& out_;
   // The sequences and mappings around what comes next.
   std::vector<YamlNode> open_;
+  // Of the latest document.
+  int begin_ = -1;
 };
 
 // The offset of the first byte that is not part of well-formed UTF-8, or npos.
@@ -97,6 +104,19 @@ std::size_t find_malformed_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
+// What YAML does not allow; yaml-cpp takes some of it for the end of the text, and looks for more for ever.
+std::size_t find_control_character(std::string_view text) {
+  const auto found = std::ranges::find_if(
+      text, [](unsigned char c) { return (c < ' ' && c != '\t' && c != '\n' && c != '\r') || c == 0x7f; });
+  return found == text.end() ? std::string_view::npos : static_cast<std::size_t>(found - text.begin());
+}
+
+Position position_at(std::string_view text, std::size_t at) {
+  const std::string_view before = text.substr(0, at);
+  const auto line = static_cast<int>(std::ranges::count(before, '\n')) + 1;
+  return {line, static_cast<int>(at - (before.rfind('\n') + 1)) + 1};
+}
+
 }  // namespace
 
 YamlText read_yaml(std::string_view text) {
@@ -106,10 +126,11 @@ YamlText read_yaml(std::string_view text) {
     return result;
   }
   if (const std::size_t at = find_malformed_utf8(text); at != std::string_view::npos) {
-    const std::string_view before = text.substr(0, at);
-    const auto line = static_cast<int>(std::ranges::count(before, '\n')) + 1;
-    const std::size_t line_start = before.rfind('\n') + 1;
-    result.problems.push_back({{line, static_cast<int>(at - line_start) + 1}, "", "is not UTF-8"});
+    result.problems.push_back({position_at(text, at), "", "is not UTF-8"});
+    return result;
+  }
+  if (const std::size_t at = find_control_character(text); at != std::string_view::npos) {
+    result.problems.push_back({position_at(text, at), "", "holds a control character"});
     return result;
   }
   std::istringstream stream{std::string(text)};

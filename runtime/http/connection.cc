@@ -18,7 +18,7 @@
 #include "runtime/http/exchange_state.h"
 #include "runtime/http/request_parser.h"
 #include "runtime/http/server_state.h"
-#include "runtime/net/proxy_protocol.h"
+#include "runtime/net/proxy_header_reader.h"
 
 namespace penstock::http {
 namespace {

@@ -82,6 +82,8 @@ CallTarget parse_url(std::string_view url) {
   const auto path = view.encoded_path();
   result.target.assign(path.data(), path.size());
   if (result.target.empty()) result.target = "/";
+  // Boost takes "http://[::1]@:80" for an address with a path.
+  if (result.target.front() != '/') refuse(url, "malformed");
   if (view.has_query()) {
     const auto query = view.encoded_query();
     result.target += '?';

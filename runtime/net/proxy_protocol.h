@@ -27,7 +27,4 @@ inline constexpr std::size_t kMostProxyHeader = 4096;
 // `bytes` are what has come so far, from the first on. While more is needed, all of them belong to the header.
 ProxyHeader parse_proxy_header(std::string_view bytes);
 
-// Reads a header and nothing beyond it. A refused one is boost::system::errc::protocol_error, with `why`.
-ProxyHeader read_proxy_header(Socket& socket, Duration at_most, error_code& ec);
-
 }  // namespace penstock::net

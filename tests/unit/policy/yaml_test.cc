@@ -190,6 +190,17 @@ TEST(Yaml, TextThatIsNotUtf8IsRefused) {
     EXPECT_THAT(problems(bytes), ElementsAre("f:1:1: is not UTF-8"));
 }
 
+TEST(Yaml, ControlCharactersAreRefused) {
+  EXPECT_THAT(problems("kind: Policy\nmetadata: {name: \"\x1b\"}\n"), ElementsAre("f:2:19: holds a control character"));
+  EXPECT_THAT(problems(std::string(",\0\0 2S\nb4: *x", 14)), ElementsAre("f:1:2: holds a control character"));
+  EXPECT_THAT(problems("\x04"), ElementsAre("f:1:1: holds a control character"));
+}
+
+TEST(Yaml, TextThatTheParserGetsStuckAtIsRefused) {
+  EXPECT_THAT(problems(","), testing::Contains("f:1:1: is no YAML"));
+  EXPECT_THAT(problems("a[q=:]. b\n, c"), testing::Not(IsEmpty()));
+}
+
 TEST(Yaml, DeepNestingIsRefusedNotFatal) {
   EXPECT_THAT(problems(std::string(100'000, '[')), testing::Not(IsEmpty()));
   EXPECT_THAT(problems(std::string(100'000, '{')), testing::Not(IsEmpty()));

@@ -28,7 +28,7 @@ TEST(Url, SplitsIntoWhatACallNeeds) {
 
 TEST(Url, RefusesWhatIsNone) {
   for (const char* url : {"", "/path", "host/path", "ftp://h/", "http://", "http:///x", "http://h:99999/",
-                          "http://h:0/", "http://u:p@h/", "http://h/a b", "http://h/\r\nX: y"}) {
+                          "http://[::1]@:80", "http://h:0/", "http://u:p@h/", "http://h/a b", "http://h/\r\nX: y"}) {
     EXPECT_THROW(parse_url(url), std::invalid_argument) << url;
   }
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "penstock/fiber.h"
+#include "runtime/net/proxy_header_reader.h"
 #include "tests/unit/runtime/net/sockets.h"
 
 namespace penstock::net {
