@@ -51,9 +51,10 @@ function(_penstock_gtest_header name)
 endfunction()
 
 # penstock_test(NAME SOURCES... LIBS libs... [LABELS labels...]) makes a GoogleTest program NAME and registers each of
-# its tests with ctest. A label of "slow" keeps a test out of `ctest -LE slow`.
+# its tests with ctest. A label of "slow" keeps a test out of `ctest -LE slow`. FOREIGN_LOCKS: linked libraries synchronise
+# by means that ThreadSanitizer does not see; what they alone touch is not looked at.
 function(penstock_test name)
-  cmake_parse_arguments(arg "" "TIMEOUT" "LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "FOREIGN_LOCKS" "TIMEOUT" "LIBS;LABELS" ${ARGN})
   penstock_program(${name} ${arg_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE ${arg_LIBS} GTest::gmock GTest::gtest GTest::gtest_main)
   _penstock_gtest_header(${name})
@@ -65,7 +66,11 @@ function(penstock_test name)
     # Stand-in stacks outlive a fiber's end and its real stack's next use.
     set(_environment ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=0:strict_string_checks=1")
   elseif("thread" IN_LIST PENSTOCK_SANITIZE)
-    set(_environment ENVIRONMENT "TSAN_OPTIONS=history_size=4:second_deadlock_stack=1")
+    set(_options history_size=4:second_deadlock_stack=1)
+    if(arg_FOREIGN_LOCKS)
+      string(APPEND _options :ignore_noninstrumented_modules=1)
+    endif()
+    set(_environment ENVIRONMENT "TSAN_OPTIONS=${_options}")
   endif()
   # An empty list of labels would take the next word for one: it comes last.
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 30

@@ -268,14 +268,17 @@ TEST(GrpcClient, AsynchronousCallsOnAFiberAreGrpcsOwn) {
     echo::Text reply;
     Status status;
     call->Finish(&reply, &status, nullptr);
+    std::atomic<bool> done{false};
     std::thread waiting([&] {
       void* tag;
       bool ok = false;
       EXPECT_TRUE(queue.Next(&tag, &ok));
       EXPECT_TRUE(ok);
+      done = true;
     });
-    while (reply.text().empty()) sleep_for(1ms);
+    while (!done) sleep_for(1ms);
     waiting.join();
+    EXPECT_EQ(reply.text(), "x");
     EXPECT_TRUE(status.ok());
   });
 }

@@ -2,6 +2,7 @@
 #include <google/rpc/status.pb.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <thread>
 
 #include "echo_server.h"
@@ -217,10 +218,11 @@ TEST(GrpcServer, TheClientsDeadlineIsTheHandlers) {
 TEST(GrpcServer, TheTraceGoesThroughToTheNextCall) {
   const std::string trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   EchoServer back;
-  std::string seen;
+  std::promise<std::string> seen;
   back.service.say = [&](ServerContext& context, const echo::Text&, echo::Text&) {
     const auto found = context.client_metadata().find("traceparent");
-    if (found != context.client_metadata().end()) seen = {found->second.data(), found->second.size()};
+    seen.set_value(found == context.client_metadata().end() ? "none"
+                                                            : std::string(found->second.data(), found->second.size()));
     return Status::OK;
   };
   EchoServer front;
@@ -233,7 +235,7 @@ TEST(GrpcServer, TheTraceGoesThroughToTheNextCall) {
   with->AddMetadata("traceparent", trace);
   echo::Text reply;
   ASSERT_TRUE(front.plain_stub()->Say(with.get(), text("x"), &reply).ok());
-  EXPECT_EQ(seen.substr(0, 35), trace.substr(0, 35));
+  EXPECT_EQ(seen.get_future().get().substr(0, 35), trace.substr(0, 35));
 }
 
 TEST(GrpcServer, RefusesWhatItCannotServe) {
