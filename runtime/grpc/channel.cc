@@ -26,6 +26,7 @@
 #include "runtime/grpc/poller.h"
 #include "runtime/grpc/private_member.h"
 #include "runtime/grpc/status.h"
+#include "runtime/http/trace_context.h"
 
 namespace penstock::grpc {
 namespace {
@@ -78,7 +79,8 @@ class ClientCall final : public FiberCall {
     }
     if (guard_->deadline() < to_instant(context.raw_deadline())) context.set_deadline(to_timespec(guard_->deadline()));
     const auto& account = fiber::current().account;
-    if (account && account->trace.valid()) context.AddMetadata("traceparent", account->trace.header());
+    if (account && account->trace.valid())
+      context.AddMetadata("traceparent", account->trace.header(http::new_span_id()));
     return std::nullopt;
   }
 

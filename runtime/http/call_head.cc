@@ -4,7 +4,6 @@
 #include <array>
 #include <charconv>
 #include <chrono>
-#include <random>
 #include <stdexcept>
 
 #include "penstock/fiber.h"
@@ -26,19 +25,6 @@ void append_number(std::string& out, std::uint64_t value) {
   std::array<char, 24> digits;
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
   out.append(digits.data(), end);
-}
-
-std::array<std::uint8_t, 8> new_span_id() {
-  static thread_local std::mt19937_64 random{std::random_device{}()};
-  std::uint64_t bits;
-  do bits = random();
-  while (bits == 0);
-  std::array<std::uint8_t, 8> id;
-  for (std::uint8_t& byte : id) {
-    byte = static_cast<std::uint8_t>(bits);
-    bits >>= 8;
-  }
-  return id;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "runtime/http/trace_context.h"
 
 #include <algorithm>
+#include <random>
 
 namespace penstock::http {
 namespace {
@@ -62,6 +63,19 @@ std::string TraceContext::header(const std::array<std::uint8_t, 8>& span_id) con
   text += '-';
   append_hex(text, std::array{flags});
   return text;
+}
+
+std::array<std::uint8_t, 8> new_span_id() {
+  static thread_local std::mt19937_64 random{std::random_device{}()};
+  std::uint64_t bits;
+  do bits = random();
+  while (bits == 0);
+  std::array<std::uint8_t, 8> id;
+  for (std::uint8_t& byte : id) {
+    byte = static_cast<std::uint8_t>(bits);
+    bits >>= 8;
+  }
+  return id;
 }
 
 }  // namespace penstock::http

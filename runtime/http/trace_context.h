@@ -25,6 +25,9 @@ struct TraceContext {
   std::string header() const { return header(parent_id); }
 };
 
+// Random, and not zero.
+std::array<std::uint8_t, 8> new_span_id();
+
 // Of a header that parse() takes: the 32 digits of the trace's id.
 inline std::string_view trace_id_of(std::string_view header) noexcept { return header.substr(3, 32); }
 

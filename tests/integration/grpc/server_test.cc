@@ -235,7 +235,9 @@ TEST(GrpcServer, TheTraceGoesThroughToTheNextCall) {
   with->AddMetadata("traceparent", trace);
   echo::Text reply;
   ASSERT_TRUE(front.plain_stub()->Say(with.get(), text("x"), &reply).ok());
-  EXPECT_EQ(seen.get_future().get().substr(0, 35), trace.substr(0, 35));
+  const std::string sent = seen.get_future().get();
+  EXPECT_EQ(sent.substr(0, 36), trace.substr(0, 36));
+  EXPECT_NE(sent.substr(36, 16), trace.substr(36, 16));
 }
 
 TEST(GrpcServer, RefusesWhatItCannotServe) {
