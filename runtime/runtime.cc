@@ -21,6 +21,7 @@
 #include "runtime/fiber/offload.h"
 #include "runtime/fiber/scheduler_thread.h"
 #include "runtime/fiber/stack_arena.h"
+#include "runtime/net/listen_queue.h"
 #include "runtime/net/resolver.h"
 #include "runtime/net/shortage.h"
 #include "runtime/registry.h"
@@ -137,6 +138,14 @@ Runtime::State::State(RuntimeOptions given)
   metrics.collect("penstock_stack_high_water_bytes", "The most that any fiber has used of its stack, in whole pages.",
                   "gauge", [bytes = options.stack_bytes](const MetricsRegistry::Emit& emit) {
                     emit({}, static_cast<double>(fiber::StackArena::of(bytes).high_water()));
+                  });
+  metrics.collect("penstock_listen_backlog", "Connections that wait to be accepted.", "gauge",
+                  [](const MetricsRegistry::Emit& emit) {
+                    for (const auto& queue : net::listen_queues()) emit({{"address", queue.address}}, queue.waiting);
+                  });
+  metrics.collect("penstock_listen_backlog_limit", "Connections that may wait to be accepted.", "gauge",
+                  [](const MetricsRegistry::Emit& emit) {
+                    for (const auto& queue : net::listen_queues()) emit({{"address", queue.address}}, queue.most);
                   });
   if (options.blocked_after > options.blocked_after.zero()) {
     std::vector<telemetry::LoopWatch::Watched> watched;

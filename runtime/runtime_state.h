@@ -32,6 +32,7 @@ struct Runtime::State {
   ~State();
 
   const RuntimeOptions options;
+  const Instant began = std::chrono::steady_clock::now();
   MetricsRegistry metrics;
   // Destroyed after the threads.
   std::unique_ptr<Registry> registry;

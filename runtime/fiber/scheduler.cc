@@ -62,6 +62,7 @@ Scheduler::Scheduler(SchedulerOptions options)
       running_(&main_),
       stacks_(options_.stack_bytes),
       now_(std::chrono::steady_clock::now()),
+      long_run_(options_.long_run),
       shown_to_gdb_(options_.index, fibers_.end().pointed_node(), &now_) {
   if (current_ != nullptr) std::terminate();
   auto bell = std::make_unique<Bell>(inbox_->event_fd());
@@ -190,7 +191,7 @@ Properties* Scheduler::hand_over(Properties::Phase leaving_is) noexcept {
     take_turn();
   } else {
     read_clock_seldom();
-    if (now_ - leaving.since >= options_.long_run) tell_long_run(leaving);
+    if (now_ - leaving.since >= long_run_) end_long_run(leaving);
   }
   Properties* next = choose();
   if (next == nullptr) return nullptr;
@@ -258,6 +259,32 @@ void Scheduler::beat(const Properties& running) noexcept {
   Heartbeat::add(heartbeat_->switches, 1);
   heartbeat_->since.store(now_.time_since_epoch().count(), std::memory_order_relaxed);
   heartbeat_->running.store(&running, std::memory_order_relaxed);
+}
+
+void Scheduler::watch_runs(RunWatch& watch) noexcept {
+  watch.next = run_watches_;
+  run_watches_ = &watch;
+  long_run_ = std::min(long_run_, watch.at_least);
+}
+
+void Scheduler::unwatch(RunWatch& watch) noexcept {
+  long_run_ = options_.long_run;
+  for (RunWatch** at = &run_watches_; *at != nullptr;) {
+    if (*at == &watch) {
+      *at = watch.next;
+    } else {
+      long_run_ = std::min(long_run_, (*at)->at_least);
+      at = &(*at)->next;
+    }
+  }
+}
+
+void Scheduler::end_long_run(const Properties& fiber) noexcept {
+  for (RunWatch* watch = run_watches_; watch != nullptr; watch = watch->next) {
+    if (watch->fiber != &fiber) continue;
+    watch->longest = std::max(watch->longest, now_ - std::max(fiber.since, watch->begun));
+  }
+  if (now_ - fiber.since >= options_.long_run) tell_long_run(fiber);
 }
 
 void Scheduler::tell_long_run(const Properties& fiber) noexcept {

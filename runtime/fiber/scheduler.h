@@ -33,6 +33,17 @@ struct SchedulerOptions {
   Duration long_run = Duration::max();
 };
 
+// Measures how long one fiber runs at a time, while it is known to the scheduler.
+struct RunWatch {
+  const Properties* fiber;
+  // Shorter runs are not looked at.
+  Duration at_least;
+  // What ran before does not count.
+  Instant begun;
+  Duration longest{};
+  RunWatch* next = nullptr;
+};
+
 // Starts a task at a time; it counts as a fiber until then.
 class DelayedTask final : private Timer {
  public:
@@ -114,6 +125,10 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   // and then throws Cancelled or DeadlineExceeded like a wait.
   void breathe();
 
+  // From now on, until unwatch(). Costs other fibers nothing.
+  void watch_runs(RunWatch& watch) noexcept;
+  void unwatch(RunWatch& watch) noexcept;
+
   // Those that run a task.
   FiberList& fibers() noexcept { return fibers_; }
   // Worker fibers, parked or not.
@@ -148,6 +163,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   bool dispatcher_is_due() const noexcept;
   Properties* choose() noexcept;
   Properties* hand_over(Properties::Phase leaving_is) noexcept;
+  void end_long_run(const Properties& fiber) noexcept;
   void tell_long_run(const Properties& fiber) noexcept;
   void leave(Properties& from, Properties::Phase is) noexcept;
   void enter(Properties& to) noexcept;
@@ -187,6 +203,9 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   Instant now_;
   std::uint64_t ticks_ = 0;  // of the processor, when the clock was read
   Instant polled_{};
+  // Runs from this length on are looked at when they end.
+  Duration long_run_;
+  RunWatch* run_watches_ = nullptr;
   Instant long_run_told_{};
   int switches_ = 0;
   int operations_ = 0;

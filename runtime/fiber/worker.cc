@@ -43,7 +43,7 @@ void Scheduler::end_task(Properties& worker) noexcept {
   FiberState& state = worker.state;
   if (state.task == nullptr) return;
   read_clock_seldom();
-  if (now_ - worker.since >= options_.long_run) tell_long_run(worker);
+  if (now_ - worker.since >= long_run_) end_long_run(worker);
   if (state.account) {
     settle_account(worker);
     state.account.reset();

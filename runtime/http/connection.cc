@@ -160,11 +160,18 @@ void Connection::refused(std::exception_ptr) noexcept { close(); }
 void Connection::describe(fiber::TaskName& name) const noexcept {
   name += "http ";
   name += peer_.host;
-  if (peer_.port == 0) return;
-  std::array<char, 8> port;
-  const auto end = std::to_chars(port.data(), port.data() + port.size(), peer_.port).ptr;
-  name += ":";
-  name += std::string_view(port.data(), static_cast<std::size_t>(end - port.data()));
+  if (peer_.port != 0) {
+    std::array<char, 8> port;
+    const auto end = std::to_chars(port.data(), port.data() + port.size(), peer_.port).ptr;
+    name += ":";
+    name += std::string_view(port.data(), static_cast<std::size_t>(end - port.data()));
+  }
+  if (serving_ == nullptr) return;
+  name += " ";
+  name += serving_->method();
+  name += " ";
+  // Without the query, which may hold what logs should not.
+  name += path_of(serving_->target());
 }
 
 // --- as a fiber

@@ -18,6 +18,7 @@
 namespace penstock::http {
 
 struct Refusal;
+class RequestHead;
 
 // A client's connection, from accept to close. Between requests it waits in the reactor; when bytes arrive it becomes a
 // fiber, which serves all requests that have come and ends. Belongs to its thread; destroys itself.
@@ -55,6 +56,8 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   void keep_shared_input() {
     if (!input_.empty() && !owns_input()) keep_input();
   }
+  // What dumps and logs name beside the client; null: nothing.
+  void set_serving(const RequestHead* head) noexcept { serving_ = head; }
   // Adds to the input: at least one byte, or an error. Waits at most that long: boost::asio::error::timed_out.
   void receive(Duration timeout, boost::system::error_code& ec);
 
@@ -135,6 +138,7 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   Instant header_began_{};
   // Of the fiber to cancel when the client leaves; null: none.
   fiber::FiberState* watching_ = nullptr;
+  const RequestHead* serving_ = nullptr;
   std::uint32_t discarded_ = 0;
   Stage stage_ = Stage::fresh;
   std::uint16_t served_ = 0;

@@ -39,6 +39,11 @@ Exchange::State::State(Connection& connection, RequestParser& parser)
 }
 
 Connection::Next Exchange::State::serve() {
+  struct Serving {
+    explicit Serving(State& state) : connection(state.connection) { connection.set_serving(&state.request.head); }
+    ~Serving() { connection.set_serving(nullptr); }
+    Connection& connection;
+  } serving(*this);
   std::shared_ptr<fiber::RequestAccount> account = connection.thread().take_account();
   fiber::set_account(account);
   if (const std::string_view header = request.head.find("traceparent"); !header.empty()) {

@@ -87,16 +87,22 @@ Listener::Listener(const Endpoint& at, int backlog) {
     ::close(std::exchange(fd_, -1));
     throw boost::system::system_error(error, boost::system::system_category(), "listen on " + at.to_string());
   }
-  if (is_unix) unix_path_ = at.host;
+  if (is_unix) {
+    unix_path_ = at.host;
+  } else {
+    queue_ = std::make_unique<ListenQueue>(fd_, endpoint().to_string());
+  }
 }
 
 Listener::Listener(Listener&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       unix_path_(std::exchange(other.unix_path_, {})),
+      queue_(std::move(other.queue_)),
       watch_(std::exchange(other.watch_, nullptr)) {}
 
 Listener::~Listener() {
   forget_thread();
+  queue_.reset();
   if (fd_ >= 0) ::close(fd_);
   if (!unix_path_.empty()) ::unlink(unix_path_.c_str());
 }

@@ -5,12 +5,14 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "penstock/error.h"
 #include "penstock/stream.h"
+#include "runtime/net/listen_queue.h"
 
 namespace penstock::net {
 
@@ -119,6 +121,8 @@ class Listener {
 
   int fd_ = -1;
   std::string unix_path_;
+  // Null: nothing is known of it.
+  std::unique_ptr<ListenQueue> queue_;
   Watch* watch_ = nullptr;
 };
 

@@ -2,12 +2,15 @@
 
 #include <pthread.h>
 #include <spdlog/spdlog.h>
-#include <time.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <utility>
 
+#include "runtime/fiber/worker.h"
+#include "runtime/telemetry/process_metrics.h"
 #include "runtime/telemetry/symbolizer.h"
 #include "runtime/telemetry/thread_stack.h"
 
@@ -19,13 +22,13 @@ constexpr std::size_t kPlaces = 1024;
 constexpr auto kLogEvery = std::chrono::seconds(10);
 constexpr Duration kOftenest = std::chrono::milliseconds(1);
 
-// The kernel's clock of another thread's processor time (clock_getcpuclockid(3) for threads by their number).
-Duration cpu_time(pid_t thread) {
-  constexpr int kPerThread = 4, kScheduled = 2;
-  const auto clock = static_cast<clockid_t>((~static_cast<unsigned>(thread) << 3) | kPerThread | kScheduled);
-  timespec time{};
-  if (::clock_gettime(clock, &time) != 0) return Duration::zero();
-  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+// Of the fiber that runs on another thread; Instant::max(): none, or not to be found out. The fiber may end meanwhile:
+// the kernel knows what of it is memory, and whoever asks looks whether it still runs.
+Instant deadline_of(const fiber::Properties* running) {
+  Instant deadline = Instant::max();
+  const iovec here{&deadline, sizeof deadline};
+  const iovec there{const_cast<Instant*>(&running->state.deadline), sizeof deadline};
+  return ::process_vm_readv(::getpid(), &here, 1, &there, 1, 0) == sizeof deadline ? deadline : Instant::max();
 }
 
 bool is_library(const Symbol& symbol) {
@@ -43,7 +46,12 @@ std::string plain_name(std::string name) {
 }  // namespace
 
 LoopWatch::LoopWatch(std::vector<Watched> threads, Duration blocked_after, MetricsRegistry& metrics)
-    : threads_(std::move(threads)), blocked_after_(blocked_after), metrics_(metrics), seen_(threads_.size()) {
+    : threads_(std::move(threads)),
+      blocked_after_(blocked_after),
+      metrics_(metrics),
+      seen_(threads_.size()),
+      overruns_(metrics.counter("penstock_scheduler_deadline_overruns_total",
+                                "Fibers whose deadline passed while they held their thread.")) {
   watcher_ = std::thread([this] {
     ::pthread_setname_np(::pthread_self(), "loop-watch");
     watch();
@@ -70,17 +78,25 @@ void LoopWatch::watch() {
 void LoopWatch::look(const Watched& thread, Seen& seen) {
   const fiber::Heartbeat& beat = *thread.heartbeat;
   const std::uint64_t switches = beat.switches.load(std::memory_order_relaxed);
-  const bool sleeps = beat.running.load(std::memory_order_relaxed) == nullptr;
+  const fiber::Properties* running = beat.running.load(std::memory_order_relaxed);
+  const bool sleeps = running == nullptr;
   const Instant now = std::chrono::steady_clock::now();
   if (sleeps || switches != seen.switches || seen.first == Instant{}) {
-    seen = {.switches = switches, .cpu = sleeps ? Duration{} : cpu_time(thread.thread), .first = now};
+    seen = {.switches = switches, .cpu = sleeps ? Duration{} : cpu_time_of_thread(thread.thread), .first = now};
     return;
   }
   const Duration waited = now - seen.first;
+  const Duration held = now.time_since_epoch() - Duration(beat.since.load(std::memory_order_relaxed));
+  if (!seen.told_deadline) {
+    const Instant deadline = deadline_of(running);
+    if (deadline <= now && beat.switches.load(std::memory_order_relaxed) == switches) {
+      seen.told_deadline = true;
+      tell_overrun(thread, now - deadline, held);
+    }
+  }
   if (seen.told || waited < blocked_after_) return;
   seen.told = true;
-  const Duration held = now.time_since_epoch() - Duration(beat.since.load(std::memory_order_relaxed));
-  tell(thread, std::max(held, waited), waited, cpu_time(thread.thread) - seen.cpu);
+  tell(thread, std::max(held, waited), waited, cpu_time_of_thread(thread.thread) - seen.cpu);
 }
 
 void LoopWatch::tell(const Watched& thread, Duration held, Duration waited, Duration ran) {
@@ -107,11 +123,7 @@ void LoopWatch::tell(const Watched& thread, Duration held, Duration waited, Dura
   if (starved) call = "cpu";
   count(call);
 
-  const Instant now = std::chrono::steady_clock::now();
-  if (logged_.size() >= kPlaces) logged_.clear();
-  const auto [at, fresh] = logged_.try_emplace(place, now);
-  if (!fresh && now - at->second < kLogEvery) return;
-  at->second = now;
+  if (!may_log(place)) return;
   const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(held).count();
   if (starved) {
     spdlog::warn("scheduler thread {} is late by {} ms: it could run, and got no processor", thread.index,
@@ -121,6 +133,32 @@ void LoopWatch::tell(const Watched& thread, Duration held, Duration waited, Dura
   spdlog::warn("scheduler thread {} has been held for {} ms by {}{}{}{}; its other fibers wait. It is in:{}",
                thread.index, milliseconds, stack.in_system_call ? "a call that blocks, " : "", call,
                stack.fiber.empty() ? "" : ", in fiber ", stack.fiber, text.empty() ? " (not known)" : text);
+}
+
+void LoopWatch::tell_overrun(const Watched& thread, Duration by, Duration held) {
+  overruns_.add();
+  const ThreadStack stack = stack_of_thread(thread.thread);
+  // Apart from what is told of the same place for holding the thread.
+  if (!may_log(stack.calls.empty() ? 1 : ~stack.calls.front())) return;
+  std::string text;
+  for (const Address call : stack.calls) text += "\n    " + Symbolizer::instance().find(call).text(call);
+  const auto in_milliseconds = [](Duration d) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
+  };
+  spdlog::warn(
+      "a deadline passed {} ms ago, and its fiber{}{} does not wait: it has held scheduler thread {} for {} ms. It is "
+      "in:{}",
+      in_milliseconds(by), stack.fiber.empty() ? "" : " ", stack.fiber, thread.index, in_milliseconds(held),
+      text.empty() ? " (not known)" : text);
+}
+
+bool LoopWatch::may_log(std::uintptr_t place) {
+  const Instant now = std::chrono::steady_clock::now();
+  if (logged_.size() >= kPlaces) logged_.clear();
+  const auto [at, fresh] = logged_.try_emplace(place, now);
+  if (!fresh && now - at->second < kLogEvery) return false;
+  at->second = now;
+  return true;
 }
 
 void LoopWatch::count(const std::string& call) {

@@ -25,6 +25,9 @@ namespace penstock::telemetry {
 // "computing", or "cpu" when it could run and did not get a processor, which is no fault of the code. At most 64
 // functions get a label of their own, further ones are "other". The scheduler itself logs how long it was in the end,
 // and by which fiber. What it costs is a look at each thread every quarter of `blocked_after`.
+//
+// When the deadline of a fiber passes while it runs, where no wait can end it, its calls are logged as well, and
+// penstock_scheduler_deadline_overruns_total counts.
 class LoopWatch {
  public:
   struct Watched {
@@ -44,11 +47,15 @@ class LoopWatch {
     Duration cpu{};
     Instant first{};
     bool told = false;
+    bool told_deadline = false;
   };
 
   void watch();
   void look(const Watched& thread, Seen& seen);
   void tell(const Watched& thread, Duration held, Duration waited, Duration ran);
+  void tell_overrun(const Watched& thread, Duration by, Duration held);
+  // Whether it is time for a line about that place.
+  bool may_log(std::uintptr_t place);
   void count(const std::string& call);
 
   const std::vector<Watched> threads_;
@@ -58,6 +65,7 @@ class LoopWatch {
   // By the place in the code.
   std::map<std::uintptr_t, Instant> logged_;
   std::map<std::string, Counter*> counters_;
+  Counter& overruns_;
 
   std::mutex mutex_;
   std::condition_variable ended_;

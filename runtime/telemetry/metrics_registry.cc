@@ -184,6 +184,20 @@ void MetricsRegistry::collect(std::string_view name, std::string_view help, std:
   state_->family(name, help, as).collectors.push_back(std::move(collect));
 }
 
+double MetricsRegistry::total(std::string_view counter, const Labels& including) const {
+  const std::lock_guard guard(state_->lock);
+  const auto family = state_->families.find(counter);
+  if (family == state_->families.end()) return 0;
+  double sum = 0;
+  for (const auto& [labels, value] : family->second.counters) {
+    const auto has = [&labels = labels](const auto& label) {
+      return std::find(labels.begin(), labels.end(), label) != labels.end();
+    };
+    if (std::all_of(including.begin(), including.end(), has)) sum += value->value();
+  }
+  return sum;
+}
+
 std::string MetricsRegistry::text() const {
   std::vector<prometheus::MetricFamily> families;
   // Collectors take locks of their own: called without ours.

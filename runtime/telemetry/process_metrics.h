@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 
 #include "penstock/decision/time.h"
@@ -13,6 +15,8 @@ namespace penstock::telemetry {
 // Of this process, as the kernel says now.
 std::uint64_t resident_bytes();
 decision::Duration cpu_time();
+// Of another thread, by the kernel's number; zero when it has ended.
+decision::Duration cpu_time_of_thread(pid_t thread);
 
 // process_* as every Prometheus client has them, and penstock_build_info.
 void register_process_metrics(MetricsRegistry& metrics);

@@ -1,25 +1,35 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
+#include <chrono>
 
 #include "penstock/debug.h"
 #include "penstock/runtime.h"
 #include "runtime/fiber/scheduler_thread.h"
+#include "runtime/net/listen_queue.h"
 #include "runtime/runtime_state.h"
+#include "runtime/telemetry/process_metrics.h"
 
 namespace penstock {
 
 std::string stats_json(const Runtime& runtime) {
   const Runtime::Stats stats = runtime.stats();
   boost::json::array threads, pools, upstreams;
-  const auto& all = RuntimeAccess::state(runtime).threads;
+  const auto& state = RuntimeAccess::state(runtime);
+  const auto& all = state.threads;
+  const double uptime = decision::seconds(std::chrono::steady_clock::now() - state.began);
+  double requests = 0, completed = 0, busy = 0;
   for (std::size_t i = 0; i < all.size(); ++i) {
     const fiber::Heartbeat& beat = *all[i]->heartbeat();
+    const double ran = decision::seconds(telemetry::cpu_time_of_thread(all[i]->thread()));
     threads.push_back(
         boost::json::object{{"id", i},
                             {"status", beat.running.load(std::memory_order_relaxed) == nullptr ? "idle" : "busy"},
+                            {"running_time_seconds", ran},
+                            {"busy", uptime > 0 ? std::min(1.0, ran / uptime) : 0.0},
                             {"fibers", beat.fibers.load(std::memory_order_relaxed)},
                             {"switches", beat.switches.load(std::memory_order_relaxed)},
                             {"fibers_refused", beat.refused.load(std::memory_order_relaxed)}});
@@ -30,6 +40,9 @@ std::string stats_json(const Runtime& runtime) {
       const auto name = decision::to_string(static_cast<RejectReason>(i));
       rejected[boost::json::string_view(name.data(), name.size())] = pool.rejected[i];
     }
+    requests += static_cast<double>(pool.admitted);
+    completed += static_cast<double>(pool.completed);
+    busy += decision::seconds(pool.busy);
     const double mean = pool.completed == 0 ? 0 : decision::seconds(pool.busy) / static_cast<double>(pool.completed);
     pools.push_back(boost::json::object{{"name", pool.name},
                                         {"limit", pool.limit},
@@ -57,16 +70,36 @@ std::string stats_json(const Runtime& runtime) {
     if (upstream.usefulness) object["usefulness"] = *upstream.usefulness;
     upstreams.push_back(std::move(object));
   }
-  return boost::json::serialize(boost::json::object{{"version", PENSTOCK_VERSION},
-                                                    {"pid", ::getpid()},
-                                                    {"service", runtime.options().service},
-                                                    {"draining", runtime.draining()},
-                                                    {"fibers", stats.fibers},
-                                                    {"rss", stats.resident_bytes},
-                                                    {"cpu_seconds", decision::seconds(stats.cpu)},
-                                                    {"threads", std::move(threads)},
-                                                    {"pools", std::move(pools)},
-                                                    {"upstreams", std::move(upstreams)}});
+  boost::json::array sockets;
+  unsigned listen_queue = 0;
+  for (const auto& queue : net::listen_queues()) {
+    listen_queue += queue.waiting;
+    sockets.push_back(
+        boost::json::object{{"name", queue.address}, {"queue", queue.waiting}, {"max_queue", queue.most}});
+  }
+  const auto count = [&state](const char* counter, const Labels& labels = {}) {
+    return static_cast<std::uint64_t>(state.metrics.total(counter, labels));
+  };
+  return boost::json::serialize(
+      boost::json::object{{"version", PENSTOCK_VERSION},
+                          {"pid", ::getpid()},
+                          {"service", runtime.options().service},
+                          {"uptime_seconds", uptime},
+                          {"draining", runtime.draining()},
+                          {"listen_queue", listen_queue},
+                          {"sockets", std::move(sockets)},
+                          {"requests", count("penstock_requests_total")},
+                          {"exceptions", count("penstock_requests_total", {{"code", "500"}})},
+                          {"deadlines_exceeded", count("penstock_requests_total", {{"code", "504"}})},
+                          {"harakiri_count", count("penstock_scheduler_deadline_overruns_total")},
+                          {"admitted", static_cast<std::uint64_t>(requests)},
+                          {"avg_rt_seconds", completed > 0 ? busy / completed : 0.0},
+                          {"fibers", stats.fibers},
+                          {"rss", stats.resident_bytes},
+                          {"cpu_seconds", decision::seconds(stats.cpu)},
+                          {"threads", std::move(threads)},
+                          {"pools", std::move(pools)},
+                          {"upstreams", std::move(upstreams)}});
 }
 
 }  // namespace penstock

@@ -94,6 +94,9 @@ class MetricsRegistry {
   void collect(std::string_view name, std::string_view help, std::string_view type,
                std::function<void(const Emit&)> collect);
 
+  // The sum of a counter over all of its labels that include these; 0 when there is none of that name.
+  double total(std::string_view counter, const Labels& including = {}) const;
+
   // Prometheus text format 0.0.4.
   std::string text() const;
 

@@ -270,6 +270,33 @@ TEST(HttpDebug, IsServedWhereItIsAskedFor) {
   EXPECT_EQ(RawSocket::connect(closed.port()).ask(get("/debug/fibers")).status, 404);
 }
 
+TEST(HttpDebug, NamesTheRequestsInFlight) {
+  RunningRuntime runtime(1);
+  Server server(*runtime, {.port = 0, .serve_debug = true});
+  server.route("GET", "/slow/*", [](const Request&) {
+    sleep_for(std::chrono::seconds(60));
+    return Response::text("late");
+  });
+  runtime.start();
+  RawSocket slow = RawSocket::connect(server.port());
+  slow.send(get("/slow/coach?card=4111"));
+  RawSocket debug = RawSocket::connect(server.port());
+  std::string fibers;
+  EXPECT_TRUE(eventually([&] {
+    fibers = debug.ask(get("/debug/fibers")).body;
+    return fibers.find(" GET /slow/coach' waiting") != std::string::npos;
+  })) << fibers;
+  EXPECT_THAT(fibers, HasSubstr("for a sleep"));
+  EXPECT_THAT(fibers, Not(HasSubstr("4111")));
+
+  const std::string stats = debug.ask(get("/debug/stats")).body;
+  EXPECT_THAT(stats, HasSubstr("\"listen_queue\":0,\"sockets\":[{\"name\":\"" + server.address() +
+                               "\",\"queue\":0,\"max_queue\":"));
+  EXPECT_THAT(stats, HasSubstr("\"harakiri_count\":0"));
+  EXPECT_THAT(stats, HasSubstr("\"running_time_seconds\":"));
+  slow.close();
+}
+
 TEST(HttpServerOptions, AreRefusedWhenTheyMakeNoSense) {
   RunningRuntime runtime(1);
   const auto refused = [&](auto change) {

@@ -100,6 +100,36 @@ TEST(LoopWatch, SaysNothingOfThreadsThatSleepOrSwitch) {
   EXPECT_THAT(log.text(), Not(HasSubstr("by computing")));
 }
 
+TEST(LoopWatch, ShowsWhereAFiberIsWhenItsDeadlinePasses) {
+  CapturedLog log;
+  {
+    Runtime runtime({.threads = 1, .blocked_after = 40ms});
+    const auto overruns = [&] {
+      return runtime.metrics().counter("penstock_scheduler_deadline_overruns_total", "").value();
+    };
+    std::atomic<bool> stop{false};
+    Fiber fiber = runtime.spawn("late", [&stop] {
+      const DeadlineScope deadline(std::chrono::steady_clock::now() + 100ms);
+      computes(stop);
+    });
+    EXPECT_TRUE(eventually([&] { return overruns() == 1; }));
+    stop = true;
+    fiber.join();
+    // One that waits is ended by its deadline.
+    runtime
+        .spawn("in time",
+               [] {
+                 const DeadlineScope deadline(std::chrono::steady_clock::now() + 1ms);
+                 EXPECT_THROW(sleep_for(10s), DeadlineExceeded);
+               })
+        .join();
+    EXPECT_EQ(overruns(), 1);
+  }
+  EXPECT_THAT(log.text(), HasSubstr("a deadline passed "));
+  EXPECT_THAT(log.text(), HasSubstr("its fiber late does not wait"));
+  EXPECT_THAT(log.text(), HasSubstr("computes("));
+}
+
 TEST(LoopWatch, CanBeLeftOut) {
   CapturedLog log;
   {
