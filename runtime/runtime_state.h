@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "penstock/runtime.h"
+#include "penstock/sync.h"
 
 namespace penstock {
 
@@ -41,6 +42,9 @@ struct Runtime::State {
   std::unique_ptr<fiber::OffloadThreads> offload;
   // Null: not wanted.
   std::unique_ptr<telemetry::LoopWatch> loop_watch;
+  // Dumps of fibers, one at a time.
+  Mutex dumping;
+  std::uint32_t dumps = 0;
   std::atomic<unsigned> next_thread{0};
 
   // Lease of a controller; changes what draining() says, and nothing else.

@@ -4,6 +4,7 @@
 #include <boost/fiber/properties.hpp>
 #include <boost/intrusive/list_hook.hpp>
 #include <cstddef>
+#include <cstdint>
 
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/fiber/sanitizer.h"
@@ -24,6 +25,8 @@ struct Properties : boost::fibers::fiber_properties, Runnable {
   bool is_dispatcher = false;
   // A worker fiber that has no task.
   bool parked = false;
+  // The last dump of all fibers that has looked at it.
+  std::uint32_t seen_by = 0;
   Instant since{};
   const std::string* waiting_for = nullptr;
 

@@ -32,7 +32,12 @@ namespace {
 
 using telemetry::Address;
 
+// How long a thread may take to begin, and all of them to end.
 constexpr auto kPatience = std::chrono::milliseconds(100);
+constexpr auto kLongest = std::chrono::seconds(10);
+// How long its fibers wait for it at a time.
+constexpr auto kSlice = std::chrono::microseconds(300);
+constexpr int kFibersBetweenClocks = 32;
 constexpr std::size_t kMostCalls = 32;
 
 struct RawFiber {
@@ -40,15 +45,21 @@ struct RawFiber {
   std::vector<Address> calls;
 };
 
-// What the threads write into; whoever is late finds it still there.
+// What the threads write into; who is late finds it still there.
 struct Collected {
-  explicit Collected(std::size_t threads) : answered(threads, false), left(threads) {}
+  Collected(std::uint32_t number, std::size_t threads, std::size_t limit)
+      : number(number), limit(limit), phases(threads, Phase::asked), to_begin(threads), to_end(threads) {}
+
+  const std::uint32_t number;
+  const std::size_t limit;
+
   std::mutex mutex;
+  enum class Phase { asked, begun, given_up };
+  std::vector<Phase> phases;
+  std::size_t to_begin;
+  std::size_t to_end;
   std::vector<RawFiber> fibers;
-  std::uint64_t total = 0;
-  std::vector<bool> answered;
-  std::size_t left;
-  Event all;
+  Event all_begun, all_ended;
 };
 
 std::string described(const fiber::WaitingFor& what) {
@@ -99,25 +110,66 @@ RawFiber look_at(const fiber::Properties& fiber, unsigned thread, Instant now, t
   return raw;
 }
 
-// On the dispatcher of a thread.
-void collect(Collected& into, unsigned thread, std::size_t limit) {
-  static thread_local telemetry::Unwinder unwinder;
-  std::vector<RawFiber> found;
-  std::uint64_t total = 0;
-  const Instant now = std::chrono::steady_clock::now();
-  for (const fiber::Properties& fiber : fiber::Scheduler::current()->fibers()) {
-    if (++total <= limit) found.push_back(look_at(fiber, thread, now, unwinder));
+// On the dispatcher of a thread, a slice at a time: its fibers run in between. Those that were looked at go to the end
+// of the list, where those that start meanwhile are as well.
+class Collecting {
+ public:
+  Collecting(std::shared_ptr<Collected> into, unsigned thread) : into_(std::move(into)), thread_(thread) {}
+
+  void begin() {
+    {
+      const std::lock_guard lock(into_->mutex);
+      if (into_->phases[thread_] == Collected::Phase::given_up) return;
+      into_->phases[thread_] = Collected::Phase::begun;
+    }
+    go_on();
+    // After the first slice: whoever waits for this is shown as waiting.
+    const std::lock_guard lock(into_->mutex);
+    if (--into_->to_begin == 0) into_->all_begun.set();
   }
-  const std::lock_guard lock(into.mutex);
-  into.total += total;
-  into.answered[thread] = true;
-  std::move(found.begin(), found.end(), std::back_inserter(into.fibers));
-  if (--into.left == 0) into.all.set();
-}
+
+ private:
+  void go_on() {
+    fiber::Scheduler& scheduler = *fiber::Scheduler::current();
+    fiber::Scheduler::FiberList& fibers = scheduler.fibers();
+    std::vector<RawFiber> found;
+    const Instant began = std::chrono::steady_clock::now();
+    bool more = true;
+    for (Instant now = began; more && now - began < kSlice; now = std::chrono::steady_clock::now()) {
+      for (int i = 0; more && i < kFibersBetweenClocks; ++i) {
+        more = seen_ < into_->limit && !fibers.empty() && fibers.front().seen_by != into_->number;
+        if (!more) break;
+        fiber::Properties& fiber = fibers.front();
+        fiber.seen_by = into_->number;
+        fibers.splice(fibers.end(), fibers, fibers.begin());
+        found.push_back(look_at(fiber, thread_, now, *unwinder_));
+        ++seen_;
+      }
+    }
+    {
+      const std::lock_guard lock(into_->mutex);
+      if (into_->phases[thread_] == Collected::Phase::given_up) return;
+      std::move(found.begin(), found.end(), std::back_inserter(into_->fibers));
+      if (!more && --into_->to_end == 0) into_->all_ended.set();
+    }
+    if (more) scheduler.inbox()->post([self = *this]() mutable { self.go_on(); });
+  }
+
+  std::shared_ptr<Collected> into_;
+  unsigned thread_;
+  std::size_t seen_ = 0;
+  std::shared_ptr<telemetry::Unwinder> unwinder_ = std::make_shared<telemetry::Unwinder>();
+};
 
 std::vector<std::string> named(const std::vector<Address>& calls) {
   std::vector<std::string> names;
-  for (const Address call : calls) names.push_back(telemetry::Symbolizer::instance().find(call).text(call));
+  for (const Address call : calls) {
+    const telemetry::Symbol symbol = telemetry::Symbolizer::instance().find(call);
+    // The last thing that every suspended fiber did, and what is beyond the first function of all: Boost's.
+    if (names.empty() && symbol.function == "boost::fibers::context::resume()") continue;
+    if (symbol.function.starts_with("penstock::fiber::Scheduler::work(")) break;
+    names.push_back(symbol.text(call));
+  }
   return names;
 }
 
@@ -142,29 +194,50 @@ std::string seconds_text(Duration d) {
 }  // namespace
 
 FiberDump dump_fibers(Runtime& runtime, std::size_t limit) {
-  const auto& threads = RuntimeAccess::state(runtime).threads;
-  const auto collected = std::make_shared<Collected>(threads.size());
+  auto& state = RuntimeAccess::state(runtime);
+  const auto& threads = state.threads;
+  const std::lock_guard one_at_a_time(state.dumping);
+  const auto collected = std::make_shared<Collected>(++state.dumps, threads.size(), limit);
+  // Whoever is late does not disturb the next dump.
+  const auto do_without = [&collected](Collected::Phase those) {
+    const std::lock_guard lock(collected->mutex);
+    for (Collected::Phase& phase : collected->phases) {
+      if (phase != those) continue;
+      phase = Collected::Phase::given_up;
+      if (those == Collected::Phase::asked && --collected->to_end == 0) collected->all_ended.set();
+    }
+  };
+  struct Abandoned {
+    ~Abandoned() {
+      do_without_those(Collected::Phase::asked);
+      do_without_those(Collected::Phase::begun);
+    }
+    const decltype(do_without)& do_without_those;
+  } const abandoned{do_without};
+
   for (unsigned i = 0; i < threads.size(); ++i) {
-    threads[i]->inbox()->post([collected, i, limit] { collect(*collected, i, limit); });
+    threads[i]->inbox()->post([collecting = Collecting(collected, i)]() mutable { collecting.begin(); });
   }
-  collected->all.wait_until(std::chrono::steady_clock::now() + kPatience);
+  collected->all_begun.wait_until(std::chrono::steady_clock::now() + kPatience);
+  std::vector<unsigned> held;
+  {
+    const std::lock_guard lock(collected->mutex);
+    for (unsigned i = 0; i < threads.size(); ++i) {
+      if (collected->phases[i] == Collected::Phase::asked) held.push_back(i);
+    }
+  }
+  do_without(Collected::Phase::asked);
+  collected->all_ended.wait_until(std::chrono::steady_clock::now() + kLongest);
+  do_without(Collected::Phase::begun);
 
   FiberDump dump;
+  dump.total = RuntimeAccess::fibers(runtime);
   const auto name_all = [&] {
-    std::vector<RawFiber> fibers;
-    std::vector<bool> answered;
-    {
-      const std::lock_guard lock(collected->mutex);
-      fibers = std::move(collected->fibers);
-      answered = collected->answered;
-      dump.total = collected->total;
-    }
-    for (RawFiber& raw : fibers) {
+    for (RawFiber& raw : collected->fibers) {
       raw.info.stack = named(raw.calls);
       dump.fibers.push_back(std::move(raw.info));
     }
-    for (unsigned i = 0; i < threads.size(); ++i) {
-      if (answered[i]) continue;
+    for (const unsigned i : held) {
       const telemetry::ThreadStack stack = telemetry::stack_of_thread(threads[i]->thread());
       dump.held.push_back({i, stack.fiber, named(stack.calls)});
     }

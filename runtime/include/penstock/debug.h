@@ -47,8 +47,9 @@ struct FiberDump {
   std::vector<Held> held;
 };
 
-// Thread-safe; from a fiber or a plain thread. Every scheduler thread stops for about a microsecond a fiber; names are
-// looked up elsewhere. At most `limit` fibers of each thread. Throws Cancelled and DeadlineExceeded on a fiber.
+// Thread-safe; from a fiber or a plain thread. Every scheduler thread stops for about a microsecond a fiber, and for less
+// than a millisecond at a time; names are looked up elsewhere. At most `limit` fibers of each thread: the next call goes
+// on with others. Throws Cancelled and DeadlineExceeded on a fiber.
 FiberDump dump_fibers(Runtime& runtime, std::size_t limit = 1000);
 
 // For people: fibers that wait for the same thing in the same place are counted together.
