@@ -18,9 +18,9 @@ constexpr Duration kLongestRetryAfter = std::chrono::seconds(60);
 // because a wrong refusal costs an answer and a wrong wait only a place.
 class ShortestService {
  public:
-  void add(Duration busy) {
-    current_ = std::min(current_, busy);
-    if (++samples_ < kServiceBlock) return;
+  void add(const Ended& ended) {
+    current_ = std::min(current_, ended.shortest);
+    if ((samples_ += ended.count) < kServiceBlock) return;
     previous_ = current_;
     current_ = Duration::max();
     samples_ = 0;
@@ -38,13 +38,15 @@ class ShortestService {
 // Completions per second, decayed.
 class CompletionRate {
  public:
-  void add(Instant now) {
+  // The very first one only starts the clock.
+  void add(int events, Instant now) {
     if (last_) {
       const double dt = std::max(0.0, seconds(now - *last_));
       const double kept = std::exp2(-dt / seconds(kRateHalfLife));
-      events_ *= kept;
+      events_ = events_ * kept + events;
       time_ = time_ * kept + dt;
-      events_ += 1;
+    } else {
+      events_ = events - 1;
     }
     last_ = now;
   }
@@ -88,8 +90,9 @@ struct Admission::State {
   }
 
   void refuse(Ticket& ticket, RejectReason reason, std::vector<Verdict>& decided) {
-    queue.remove(ticket);
+    // First what may fail: a ticket that is in neither place would never be told.
     decided.push_back({&ticket, reason});
+    queue.remove(ticket);
   }
 
   void expire(Instant now, std::vector<Verdict>& decided) {
@@ -111,9 +114,9 @@ struct Admission::State {
         refuse(*ticket, RejectReason::shed, decided);
         continue;
       }
+      decided.push_back({ticket, std::nullopt});
       queue.remove(*ticket);
       ++in_flight;
-      decided.push_back({ticket, std::nullopt});
     }
   }
 
@@ -158,11 +161,28 @@ Admission::Answer Admission::offer(Ticket& ticket, Instant now, std::vector<Verd
 }
 
 void Admission::release(Duration busy, Instant now, std::vector<Verdict>& decided) {
+  tell({.count = 1, .shortest = busy}, now);
+  give_back(1, now, decided);
+}
+
+int Admission::reserve(int places) {
   State& s = *state_;
-  --s.in_flight;
-  s.service.add(busy);
-  s.completions.add(now);
+  const int given = std::clamp(s.limit - s.in_flight, 0, places);
+  s.in_flight += given;
+  return given;
+}
+
+void Admission::give_back(int places, Instant now, std::vector<Verdict>& decided) {
+  State& s = *state_;
+  s.in_flight -= places;
   s.serve(now, decided);
+}
+
+void Admission::tell(const Ended& ended, Instant now) {
+  if (ended.count == 0) return;
+  State& s = *state_;
+  s.service.add(ended);
+  s.completions.add(ended.count, now);
 }
 
 bool Admission::withdraw(Ticket& ticket) {

@@ -1,17 +1,22 @@
 #include "penstock/decision/circuit_breaker.h"
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <utility>
 #include <vector>
 
-#include "decision/call_list.h"
 #include "decision/call_window.h"
 #include "decision/text.h"
 #include "decision/usefulness.h"
 #include "decision/usual_latency.h"
+#include "penstock/decision/call_lane.h"
+#include "penstock/decision/call_list.h"
 
 namespace penstock::decision {
+
+static_assert(CallList::kBins == Usefulness::kEdges.size());
+
 namespace {
 
 // Usefulness below which an upstream is cut off with memory plentiful, and with none left. Between, the square of the
@@ -74,10 +79,16 @@ struct CircuitBreaker::State {
     ++sums.slow;
   }
 
-  void age_all(Instant now) {
-    calls.for_each_aged(now, [&](Call& call, int bin) { age(call, bin); });
+  void age_all(CallList& list, Instant now) {
+    list.for_each_aged(Usefulness::kEdges, now, [&](Call& call, int bin) { age(call, bin); });
     if (!policy.slow_call) return;
-    calls.for_each_slow(policy.slow_call->over, now, [&](Call& call) { mark_slow(call, now); });
+    list.for_each_slow(policy.slow_call->over, now, [&](Call& call) { mark_slow(call, now); });
+  }
+
+  void add_patience(Duration sum, std::int64_t calls) {
+    const double mean = seconds(sum) / static_cast<double>(calls);
+    const double weight = calls == 1 ? kPatienceWeight : 1 - std::pow(1 - kPatienceWeight, calls);
+    patience = patience == 0 ? mean : patience + weight * (mean - patience);
   }
 
   Duration typical_patience() const { return patience == 0 ? timeout : std::min(timeout, from_seconds(patience)); }
@@ -267,6 +278,8 @@ struct CircuitBreaker::State {
   std::deque<Transition> transitions;
 
   CallList calls;
+  // Which rule for slow calls lanes have last been looked at by.
+  std::uint32_t slow_rule = 0;
   CallWindow window;
   Usefulness usefulness;
   UsualLatency usual;
@@ -318,8 +331,7 @@ bool CircuitBreaker::begin(Call& call, Duration patience, Instant now) {
   call.bin = 0;
   call.slow = false;
   call.era = s.era;
-  const double seconds_left = seconds(call.patience);
-  s.patience = s.patience == 0 ? seconds_left : s.patience + kPatienceWeight * (seconds_left - s.patience);
+  s.add_patience(call.patience, 1);
   s.calls.append(call);
   s.usefulness.begun(now);
   if (probe) {
@@ -333,7 +345,7 @@ void CircuitBreaker::end(Call& call, CallOutcome outcome, Instant now) {
   State& s = *state_;
   const Duration age = now - call.started;
   s.age(call, Usefulness::bin_of(age));
-  s.calls.remove(call);
+  call.list->remove(call);
   const bool ok = outcome == CallOutcome::ok;
   if (s.counts(call)) {
     if (ok && age <= call.patience) {
@@ -357,10 +369,44 @@ void CircuitBreaker::end(Call& call, CallOutcome outcome, Instant now) {
   if (s.state == BreakerState::closed && s.forced == BreakerForce::automatic) s.judge_rules(now);
 }
 
+bool CircuitBreaker::steady(Instant now) const {
+  const State& s = *state_;
+  return s.state == BreakerState::closed &&
+         (s.forced == BreakerForce::closed || !s.slow_start || now - *s.slow_start >= kSlowStart);
+}
+
+void CircuitBreaker::entrust(CallLane& lane) const {
+  const State& s = *state_;
+  lane.era_ = s.era;
+  lane.timeout_ = s.timeout;
+  lane.shorter_than_ = Usefulness::kEdges[1];
+  // A call of exactly that time is not slow yet.
+  if (s.policy.slow_call) lane.shorter_than_ = std::min(lane.shorter_than_, s.policy.slow_call->over);
+}
+
+void CircuitBreaker::collect(CallLane& lane, Instant now) {
+  State& s = *state_;
+  const CallLane::Told told = std::exchange(lane.told_, {});
+  s.usefulness.tell(
+      {.begun = told.begun, .succeeded = told.succeeded, .starts = told.starts, .last_success = told.last});
+  if (told.begun != 0) s.add_patience(told.patience, told.begun);
+  if (told.succeeded == 0) return;
+  CallWindow::Sums& sums = s.window.at(now);
+  sums.ended += told.succeeded;
+  sums.timed += told.succeeded;
+  s.usual.add(told.ages, told.succeeded);
+}
+
+void CircuitBreaker::age(CallLane& lane, Instant now) {
+  State& s = *state_;
+  if (std::exchange(lane.slow_rule_, s.slow_rule) != s.slow_rule) lane.list_.restart_slow();
+  s.age_all(lane.list_, now);
+}
+
 void CircuitBreaker::tick(Instant now, double memory_pressure) {
   State& s = *state_;
   s.ticked = now;
-  s.age_all(now);
+  s.age_all(s.calls, now);
   s.usefulness.decay(now);
   if (s.forced != BreakerForce::automatic) return;
   switch (s.state) {
@@ -411,7 +457,10 @@ void CircuitBreaker::trip(std::string reason, Instant now) {
 
 void CircuitBreaker::set_policy(const BreakerPolicy& policy, Duration timeout, Instant now) {
   State& s = *state_;
-  if (s.policy.slow_call != policy.slow_call) s.calls.restart_slow();
+  if (s.policy.slow_call != policy.slow_call) {
+    s.calls.restart_slow();
+    ++s.slow_rule;
+  }
   s.policy = policy;
   s.timeout = timeout;
   s.window.set_window(policy.window);

@@ -22,7 +22,7 @@ RetryBudget::Slot& RetryBudget::slot(Instant now) {
   return slot;
 }
 
-void RetryBudget::call(Instant now) { ++slot(now).calls; }
+void RetryBudget::call(Instant now, std::int64_t calls) { slot(now).calls += calls; }
 
 bool RetryBudget::try_retry(Instant now) {
   if (ratio_ <= 0) return false;

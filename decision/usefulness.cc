@@ -27,11 +27,6 @@ constexpr Duration kFailingSilence = std::chrono::milliseconds(1500);
 // Bins up to this one are left so soon that the calls in them need not be counted before.
 constexpr int kLastShortBin = 3;
 
-// Sums of thousands of these for a century of uptime fit.
-std::int64_t micros(Instant t) {
-  return std::chrono::duration_cast<std::chrono::microseconds>(t.time_since_epoch()).count();
-}
-
 }  // namespace
 
 int Usefulness::bin_of(Duration age) {
@@ -90,7 +85,19 @@ void Usefulness::succeeded(int bin, Instant started, Instant now) {
   b.success += 1;
   b.run = 0;
   b.run_failure = b.run_survivor = 0;
-  last_success_ = now;
+  last_success_ = std::max(last_success_, now);
+  fruitless_ = fruitless_fast_ = 0;
+}
+
+void Usefulness::tell(const Short& calls) {
+  Bin& b = bins_[0];
+  b.in_flight += calls.begun - calls.succeeded;
+  b.starts += calls.starts;
+  if (calls.succeeded == 0) return;
+  b.success += static_cast<double>(calls.succeeded);
+  b.run = 0;
+  b.run_failure = b.run_survivor = 0;
+  last_success_ = std::max(last_success_, calls.last_success);
   fruitless_ = fruitless_fast_ = 0;
 }
 

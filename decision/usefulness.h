@@ -53,6 +53,15 @@ class Usefulness {
   void succeeded(int bin, Instant started, Instant now);
   void failed(int bin, Instant started, bool fast);
   void gone(int bin, Instant started);
+  // Calls that began, and calls that succeeded in bin 0, told together. Comes before what survived meanwhile.
+  struct Short {
+    std::int64_t begun = 0;
+    std::int64_t succeeded = 0;
+    // Of those that began, less those that succeeded, in microseconds.
+    std::int64_t starts = 0;
+    Instant last_success{};
+  };
+  void tell(const Short& calls);
   // Ages the evidence.
   void decay(Instant now);
 

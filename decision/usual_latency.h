@@ -1,6 +1,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 
 #include "penstock/decision/time.h"
 
@@ -10,14 +12,19 @@ namespace penstock::decision {
 // usual (the baseline W_b of the node's loop).
 class UsualLatency {
  public:
-  void add(Duration latency) {
-    sum_ += seconds(latency);
-    if (++calls_ < kWindow) {
-      if (usual_ == 0) first_ = sum_ / calls_;
+  void add(Duration latency) { add(latency, 1); }
+  // The sum of the latencies of so many calls.
+  void add(Duration sum, std::int64_t calls) {
+    if (calls == 0) return;
+    sum_ += seconds(sum);
+    calls_ += calls;
+    if (calls_ < kWindow) {
+      if (usual_ == 0) first_ = sum_ / static_cast<double>(calls_);
       return;
     }
-    const double mean = sum_ / calls_;
-    usual_ = usual_ == 0 ? mean : std::min(mean, usual_ * kGrowth);
+    const double windows = static_cast<double>(calls_) / kWindow;
+    const double mean = sum_ / static_cast<double>(calls_);
+    usual_ = usual_ == 0 ? mean : std::min(mean, usual_ * std::pow(kGrowth, windows));
     sum_ = 0;
     calls_ = 0;
   }
@@ -30,7 +37,7 @@ class UsualLatency {
   double usual_ = 0;
   double first_ = 0;
   double sum_ = 0;
-  int calls_ = 0;
+  std::int64_t calls_ = 0;
 };
 
 }  // namespace penstock::decision

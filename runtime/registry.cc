@@ -3,7 +3,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
+#include <charconv>
 #include <limits>
 #include <mutex>
 #include <stdexcept>
@@ -24,6 +26,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto kTick = 100ms;
+constexpr auto kComplainEvery = 5s;
 constexpr std::size_t kEventsKept = 1000;
 constexpr std::string_view kOther = "other";
 
@@ -77,6 +80,7 @@ struct Registry::Snapshot {
   RouteDecision unmatched;
   Index by_host;
   Index by_name;
+  std::unordered_map<std::string, Pool*, StringHash, std::equal_to<>> pools;
   Upstream* other;
 };
 
@@ -88,10 +92,19 @@ Registry::Registry(MetricsRegistry& metrics) : metrics_(metrics), id_(next_id())
 Registry::~Registry() = default;
 
 void Registry::run_ticker() {
+  Instant next_complaint{};
   for (Instant next = steady_now();;) {
     next = std::max(next + kTick, steady_now());
     sleep_until(next);
-    tick(steady_now());
+    try {
+      tick(steady_now());
+    } catch (const std::exception& e) {
+      // Out of memory, most likely. Breakers must go on being judged.
+      if (const Instant now = steady_now(); now >= next_complaint) {
+        next_complaint = now + kComplainEvery;
+        spdlog::error("a tick of pools and breakers failed: {}", e.what());
+      }
+    }
   }
 }
 
@@ -177,8 +190,8 @@ void Registry::apply(const decision::Policy& policy) {
                           policy.shadow, now);
   }
   std::lock_guard guard(lock_);
-  snapshot_ = std::move(snapshot);
-  version_.fetch_add(1, std::memory_order_release);
+  for (const auto& [name, pool] : pools_) snapshot->pools.emplace(name, pool.get());
+  publish_locked(std::move(snapshot));
 }
 
 const Registry::Snapshot& Registry::snapshot() const {
@@ -210,13 +223,17 @@ RouteDecision Registry::route(std::string_view path) const {
 
 Upstream& Registry::match_upstream(std::string_view host, std::uint16_t port) const {
   const Snapshot& policy = snapshot();
-  std::string key(host);
-  for (char& c : key) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  const std::size_t length = key.size();
-  key += ':';
-  key += std::to_string(port);
-  auto found = policy.by_host.find(key);
-  if (found == policy.by_host.end()) found = policy.by_host.find(std::string_view(key).substr(0, length));
+  // Names are at most this long.
+  constexpr std::size_t kLongest = 255;
+  if (policy.by_host.empty() || host.size() > kLongest) return *policy.other;
+  std::array<char, kLongest + sizeof ":65535"> key;
+  char* end = std::transform(host.begin(), host.end(), key.begin(),
+                             [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string_view name(key.data(), host.size());
+  *end++ = ':';
+  end = std::to_chars(end, key.data() + key.size(), port).ptr;
+  auto found = policy.by_host.find(std::string_view(key.data(), static_cast<std::size_t>(end - key.data())));
+  if (found == policy.by_host.end()) found = policy.by_host.find(name);
   return found != policy.by_host.end() ? *found->second : *policy.other;
 }
 
@@ -227,8 +244,22 @@ Upstream* Registry::find_upstream(std::string_view name) const {
 }
 
 Pool& Registry::pool(std::string_view name) {
+  const Snapshot& policy = snapshot();
+  if (const auto found = policy.pools.find(name); found != policy.pools.end()) return *found->second;
   std::lock_guard guard(lock_);
-  return pool_locked(name);
+  const bool known = pools_.contains(name);
+  Pool& pool = pool_locked(name);
+  if (!known) {
+    auto with_it = std::make_shared<Snapshot>(*snapshot_);
+    with_it->pools.emplace(name, &pool);
+    publish_locked(std::move(with_it));
+  }
+  return pool;
+}
+
+void Registry::publish_locked(std::shared_ptr<const Snapshot> snapshot) {
+  snapshot_ = std::move(snapshot);
+  version_.fetch_add(1, std::memory_order_release);
 }
 
 Pool& Registry::pool_locked(std::string_view name) {

@@ -15,9 +15,10 @@
 #include "penstock/metrics.h"
 #include "penstock/pool.h"
 #include "penstock/runtime.h"
+#include "penstock/spin_lock.h"
 #include "penstock/upstream.h"
 #include "runtime/admission/request_memory.h"
-#include "penstock/spin_lock.h"
+#include "runtime/telemetry/shards.h"
 
 namespace penstock {
 
@@ -50,9 +51,10 @@ class Registry {
 
   // Of a request's path, without its query. On the hot path of servers: takes no lock while the policy is unchanged.
   RouteDecision route(std::string_view path) const;
-  // As route(): "host:port" in the policy counts before "host".
+  // As route(), also without allocating: "host:port" in the policy counts before "host".
   Upstream& match_upstream(std::string_view host, std::uint16_t port) const;
   Upstream* find_upstream(std::string_view name) const;
+  // As route(), for pools that exist.
   Pool& pool(std::string_view name);
 
   // See Runtime. A pool that does not exist or an upstream that the policy does not name: std::invalid_argument.
@@ -72,6 +74,7 @@ class Registry {
   struct StringHash;
   const Snapshot& snapshot() const;
   Pool& pool_locked(std::string_view name);
+  void publish_locked(std::shared_ptr<const Snapshot> snapshot);
   Upstream& existing(std::string_view name) const;
   std::vector<Pool*> pools() const;
   std::vector<Upstream*> upstreams() const;
@@ -80,14 +83,15 @@ class Registry {
 
   MetricsRegistry& metrics_;
   const std::uint64_t id_;
+  // Of snapshot_; readers compare it with the one that their thread has cached. Written with every policy only, and
+  // away from what is written more often.
+  alignas(telemetry::kCacheLine) std::atomic<std::uint64_t> version_{0};
 
   // Guards what follows.
-  mutable SpinLock lock_;
+  alignas(telemetry::kCacheLine) mutable SpinLock lock_;
   std::map<std::string, std::unique_ptr<Pool>, std::less<>> pools_;
   std::map<std::string, std::unique_ptr<Upstream>, std::less<>> upstreams_;
   std::shared_ptr<const Snapshot> snapshot_;
-  // Of snapshot_; readers compare it with the one that their thread has cached.
-  std::atomic<std::uint64_t> version_{0};
 
   // Of tick().
   RequestMemory memory_;

@@ -1,4 +1,6 @@
+#include "runtime/admission/pool_access.h"
 #include "runtime/registry.h"
+#include "runtime/upstream/upstream_access.h"
 
 namespace penstock {
 
@@ -28,6 +30,19 @@ void Registry::register_metrics() {
                        }
                      }
                    });
+
+  metrics_.collect(
+      "penstock_admission_slow_path_total",
+      "Admissions and ends for which a thread took the lock that all share, instead of deciding by itself.", "counter",
+      [this](const Emit& emit) {
+        const auto tell = [&](const char* kind, const std::string& name, std::uint64_t times) {
+          emit({{"kind", kind}, {"name", name}}, static_cast<double>(times));
+        };
+        for (const Pool* pool : pools()) tell("pool", pool->name(), PoolAccess::slow_paths(*pool));
+        for (const Upstream* upstream : upstreams()) {
+          tell("upstream", upstream->name(), UpstreamAccess::slow_paths(*upstream));
+        }
+      });
 
   metrics_.collect("penstock_upstream_in_flight", "Calls in flight.", "gauge", [this](const Emit& emit) {
     for (const auto& upstream : upstream_stats()) emit({{"upstream", upstream.name}}, upstream.in_flight);

@@ -1,7 +1,7 @@
 #include "penstock/pool.h"
 
 #include <algorithm>
-#include <limits>
+#include <chrono>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -9,11 +9,9 @@
 #include <vector>
 
 #include "penstock/decision/admission.h"
-#include "penstock/decision/pool_sizing.h"
 #include "penstock/fiber.h"
-#include "penstock/spin_lock.h"
 #include "runtime/admission/pool_access.h"
-#include "runtime/admission/request_memory.h"
+#include "runtime/admission/pool_state.h"
 #include "runtime/admission/waiting.h"
 #include "runtime/fiber/fiber_state.h"
 
@@ -24,82 +22,9 @@ using decision::Verdict;
 
 namespace {
 
-constexpr int kUnbounded = std::numeric_limits<int>::max();
-
 Instant now() { return std::chrono::steady_clock::now(); }
 
 }  // namespace
-
-struct Pool::State {
-  State(const decision::PoolPolicy& given, MetricsRegistry& metrics)
-      : name(given.name),
-        queue_wait(metrics.histogram("penstock_pool_queue_wait_seconds",
-                                     "Time from asking for a place until it was given or refused.", {{"pool", name}})),
-        service_time(
-            metrics.histogram("penstock_pool_request_seconds", "Time from admission to completion.", {{"pool", name}})),
-        policy(given),
-        admission(given.queue, decision::fallback_limit(given, RequestMemory::kAssumed)) {}
-
-  // Runs change(decided) under the lock, then tells those whose fate it decided.
-  template <class Change>
-  void locked(Change&& change) {
-    std::vector<Verdict> decided;
-    {
-      std::lock_guard guard(lock);
-      change(decided);
-      for (const Verdict& verdict : decided) count(verdict.rejected);
-    }
-    Waiting::deliver(decided);
-  }
-
-  void count(std::optional<RejectReason> outcome) {
-    if (outcome) {
-      ++rejected[static_cast<int>(*outcome)];
-    } else {
-      ++admitted;
-    }
-  }
-
-  int limit_in_force() const {
-    if (!imposed) return decision::fallback_limit(policy, bytes_per_request);
-    decision::PoolPolicy ceiling = policy;
-    ceiling.fallback_limit.reset();
-    return std::min(*imposed, decision::fallback_limit(ceiling, bytes_per_request));
-  }
-
-  void update_limit(std::vector<Verdict>& decided) {
-    const int limit = shadow ? kUnbounded : limit_in_force();
-    if (limit != admission.limit()) admission.set_limit(limit, now(), decided);
-  }
-
-  // When one more of those that now wait may be admitted.
-  Duration retry_after() const {
-    const int limit = std::max(1, admission.limit());
-    return decision::from_seconds(mean_busy_seconds * (admission.queue_length() + 1) / limit);
-  }
-
-  [[noreturn]] void refuse(RejectReason reason, Duration retry_after) const {
-    throw Rejected(reason, retry_after, "pool " + name + ": " + std::string(decision::to_string(reason)));
-  }
-
-  const std::string name;
-  Histogram& queue_wait;
-  Histogram& service_time;
-
-  mutable SpinLock lock;
-  // Guarded by lock.
-  decision::PoolPolicy policy;
-  bool shadow = false;
-  std::optional<int> imposed;
-  std::int64_t bytes_per_request = RequestMemory::kAssumed;
-  Admission admission;
-  std::uint64_t admitted = 0;
-  std::uint64_t completed = 0;
-  Duration busy{};
-  // Moving average over some hundred requests.
-  double mean_busy_seconds = 0;
-  std::uint64_t rejected[decision::kRejectReasons]{};
-};
 
 Pool::Pool(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Pool::~Pool() = default;
@@ -108,16 +33,30 @@ Pool::Permit Pool::acquire(Priority priority) {
   fiber::require_fiber("Pool::acquire()");
   State& state = *state_;
   const Instant arrived = now();
+  const Instant deadline = current_deadline();
+  if (deadline > arrived && state.take()) {
+    state.queue_wait.observe(Duration::zero());
+    return Permit(this, arrived);
+  }
+  return acquire_slowly(priority, arrived, deadline);
+}
+
+Pool::Permit Pool::acquire_slowly(Priority priority, Instant arrived, Instant deadline) {
+  State& state = *state_;
   Waiting waiting({.what = "a place in pool", .name = &state.name});
   waiting.priority = priority;
-  waiting.deadline = current_deadline();
+  waiting.deadline = deadline;
 
   Admission::Answer answer;
   Duration max_wait{};
   state.locked([&](std::vector<Verdict>& decided) {
-    answer = state.admission.offer(waiting, arrived, decided);
+    ++state.slow_paths;
+    answer = state.offer(waiting, arrived, decided);
     max_wait = state.policy.queue.max_wait;
-    if (answer.offer == Admission::Offer::admitted) state.count(std::nullopt);
+    if (answer.offer == Admission::Offer::admitted) {
+      state.count(std::nullopt);
+      state.open_shard();
+    }
     if (answer.offer == Admission::Offer::rejected) state.count(answer.reason);
   });
   if (answer.offer == Admission::Offer::rejected) state.refuse(answer.reason, answer.retry_after);
@@ -126,7 +65,17 @@ Pool::Permit Pool::acquire(Priority priority) {
     return Permit(this, arrived);
   }
 
-  const fiber::Wake wake = waiting.waiter.wait(arrived + max_wait);
+  const auto withdraw = [&] {
+    std::lock_guard guard(state.lock);
+    return state.admission.withdraw(waiting);
+  };
+  fiber::Wake wake;
+  try {
+    wake = waiting.waiter.wait(arrived + max_wait);
+  } catch (...) {
+    if (!withdraw() && !waiting.verdict()) release(now());
+    throw;
+  }
   const Instant woken = now();
   std::optional<RejectReason> rejected;
   Duration retry_after{};
@@ -160,15 +109,18 @@ Pool::Permit Pool::acquire(Priority priority) {
 }
 
 void Pool::release(Instant since) {
+  State& state = *state_;
   const Instant at = now();
-  state_->service_time.observe(at - since);
-  state_->locked([&](std::vector<Verdict>& decided) {
-    const Duration busy = at - since;
-    ++state_->completed;
-    state_->busy += busy;
-    state_->mean_busy_seconds += (decision::seconds(busy) - state_->mean_busy_seconds) /
-                                 static_cast<double>(std::min<std::uint64_t>(state_->completed, 256));
-    state_->admission.release(busy, at, decided);
+  const Duration busy = at - since;
+  state.service_time.observe(busy);
+  if (state.put_back(busy)) return;
+  state.locked([&](std::vector<Verdict>& decided) {
+    ++state.slow_paths;
+    ++state.completed;
+    state.busy += busy;
+    state.count_busy(1, busy);
+    state.admission.release(busy, at, decided);
+    state.open_shard();
   });
 }
 
@@ -181,7 +133,7 @@ int Pool::limit() const {
 
 int Pool::in_flight() const {
   std::lock_guard guard(state_->lock);
-  return state_->admission.in_flight();
+  return state_->in_flight();
 }
 
 int Pool::queue_length() const {
@@ -194,7 +146,7 @@ void Pool::set_limit(int limit) {
     throw std::invalid_argument("pool " + state_->name + ": limit " + std::to_string(limit) + " is below 1");
   state_->locked([&](std::vector<Verdict>& decided) {
     state_->imposed = limit;
-    state_->update_limit(decided);
+    state_->update_limit(now(), decided);
   });
 }
 
@@ -224,7 +176,7 @@ void PoolAccess::apply(Pool& pool, const decision::PoolPolicy& policy, bool shad
     state.policy = policy;
     state.shadow = shadow;
     if (new_queue) state.admission.set_queue(policy.queue, now(), decided);
-    state.update_limit(decided);
+    state.update_limit(now(), decided);
   });
 }
 
@@ -232,7 +184,8 @@ void PoolAccess::tick(Pool& pool, Instant at, std::int64_t bytes_per_request) {
   Pool::State& state = *pool.state_;
   state.locked([&](std::vector<Verdict>& decided) {
     state.bytes_per_request = bytes_per_request;
-    state.update_limit(decided);
+    state.sweep(false, at, decided);
+    state.update_limit(at, decided);
     state.admission.expire(at, decided);
   });
 }
@@ -241,7 +194,7 @@ void PoolAccess::release_limit(Pool& pool) {
   Pool::State& state = *pool.state_;
   state.locked([&](std::vector<Verdict>& decided) {
     state.imposed.reset();
-    state.update_limit(decided);
+    state.update_limit(now(), decided);
   });
 }
 
@@ -264,7 +217,18 @@ Runtime::PoolStats PoolAccess::stats(const Pool& pool) {
       .rejected = {},
   };
   std::copy(std::begin(state.rejected), std::end(state.rejected), std::begin(stats.rejected));
+  state.read_shards([&](const Pool::Shard& shard) {
+    stats.in_flight -= shard.credit;
+    stats.admitted += shard.admitted;
+    stats.completed += shard.completed;
+    stats.busy += shard.busy;
+  });
   return stats;
+}
+
+std::uint64_t PoolAccess::slow_paths(const Pool& pool) {
+  std::lock_guard guard(pool.state_->lock);
+  return pool.state_->slow_paths;
 }
 
 }  // namespace penstock

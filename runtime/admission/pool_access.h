@@ -23,6 +23,8 @@ struct PoolAccess {
 
   static std::int64_t memory_bytes(const Pool& pool);
   static Runtime::PoolStats stats(const Pool& pool);
+  // Admissions and ends that took the pool's lock, and so wrote what all threads share.
+  static std::uint64_t slow_paths(const Pool& pool);
 };
 
 }  // namespace penstock

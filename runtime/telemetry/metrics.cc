@@ -1,30 +1,35 @@
 #include "penstock/metrics.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
+#include <cmath>
+#include <limits>
 #include <memory>
 #include <stdexcept>
-#include <thread>
+#include <utility>
 
-#include "runtime/fiber/fiber_state.h"
 #include "runtime/telemetry/shards.h"
 
 namespace penstock {
-namespace telemetry {
-
-std::size_t shard_count() {
-  static const std::size_t count = std::bit_ceil(std::clamp(std::thread::hardware_concurrency(), 1u, 64u));
-  return count;
-}
-
-std::size_t shard_index() { return fiber::thread_index() & (shard_count() - 1); }
-
-}  // namespace telemetry
 
 using telemetry::kCacheLine;
+using telemetry::shard;
 using telemetry::shard_count;
-using telemetry::shard_index;
+
+namespace {
+
+template <class T>
+void add_to(std::atomic<T>& cell, T value, bool own) {
+  if (own) {
+    cell.store(cell.load(std::memory_order_relaxed) + value, std::memory_order_relaxed);
+  } else {
+    cell.fetch_add(value, std::memory_order_relaxed);
+  }
+}
+
+}  // namespace
 
 struct alignas(kCacheLine) Counter::Shard {
   std::atomic<double> value{0};
@@ -35,7 +40,8 @@ Counter::~Counter() = default;
 
 void Counter::add(double value) {
   if (!(value >= 0)) throw std::invalid_argument("a counter does not decrease");
-  shards_[shard_index()].value.fetch_add(value, std::memory_order_relaxed);
+  const auto [index, own] = shard();
+  add_to(shards_[index].value, value, own);
 }
 
 double Counter::value() const {
@@ -65,17 +71,53 @@ struct alignas(kCacheLine) Histogram::Shard {
   std::atomic<std::uint64_t>& bucket(std::size_t i) const { return lines[i / 8].cells[i % 8]; }
 };
 
-Histogram::Histogram(std::vector<double> edges) : edges_(std::move(edges)), shards_(new Shard[shard_count()]) {
+// Finds the bucket of a value without floating point: from the first edge that its highest bit can fall under.
+struct Histogram::Ladder {
+  explicit Ladder(const std::vector<double>& edges) {
+    for (double edge : edges) nanoseconds.push_back(highest_within(edge));
+    nanoseconds.push_back(std::numeric_limits<std::int64_t>::max());
+    for (std::size_t bits = 0; bits < first.size(); ++bits) {
+      const std::int64_t least = bits == 0 ? 0 : std::int64_t{1} << (bits - 1);
+      first[bits] = find_from(0, least);
+    }
+  }
+
+  std::size_t find(std::int64_t value) const {
+    return value < 0 ? find_from(0, value) : find_from(first[std::bit_width(static_cast<std::uint64_t>(value))], value);
+  }
+
+ private:
+  // The longest duration that is not above the edge.
+  static std::int64_t highest_within(double edge) {
+    constexpr double kReach = 9e9;
+    if (std::abs(edge) > kReach) {
+      return edge > 0 ? std::numeric_limits<std::int64_t>::max() : std::numeric_limits<std::int64_t>::min();
+    }
+    std::int64_t value = std::llround(edge * 1e9);
+    while (decision::seconds(decision::Duration(value)) > edge) --value;
+    while (decision::seconds(decision::Duration(value + 1)) <= edge) ++value;
+    return value;
+  }
+  std::size_t find_from(std::size_t i, std::int64_t value) const {
+    while (nanoseconds[i] < value) ++i;
+    return i;
+  }
+
+  std::vector<std::int64_t> nanoseconds;
+  std::array<std::size_t, 64> first{};
+};
+
+Histogram::Histogram(std::vector<double> edges)
+    : edges_(std::move(edges)), ladder_(new Ladder(edges_)), shards_(new Shard[shard_count()]) {
   for (std::size_t i = 0; i < shard_count(); ++i) shards_[i].lines.reset(new Shard::Line[edges_.size() / 8 + 1]);
 }
 Histogram::~Histogram() = default;
 
 void Histogram::observe(decision::Duration value, std::uint64_t times) {
-  const double seconds = decision::seconds(value);
-  const auto bucket = std::lower_bound(edges_.begin(), edges_.end(), seconds) - edges_.begin();
-  Shard& shard = shards_[shard_index()];
-  shard.bucket(bucket).fetch_add(times, std::memory_order_relaxed);
-  shard.sum_ns.fetch_add(value.count() * static_cast<std::int64_t>(times), std::memory_order_relaxed);
+  const auto [index, own] = shard();
+  const Shard& mine = shards_[index];
+  add_to(mine.bucket(ladder_->find(value.count())), times, own);
+  add_to(shards_[index].sum_ns, std::int64_t{value.count()} * static_cast<std::int64_t>(times), own);
 }
 
 std::vector<std::uint64_t> Histogram::buckets() const {

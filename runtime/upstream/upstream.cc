@@ -1,80 +1,47 @@
 #include "penstock/upstream.h"
 
 #include <algorithm>
-#include <exception>
+#include <chrono>
 #include <mutex>
-#include <stdexcept>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "runtime/fiber/fiber_state.h"
+#include "runtime/upstream/upstream_call.h"
 #include "runtime/upstream/upstream_state.h"
 
 namespace penstock {
 
 using decision::Admission;
 using decision::BreakerState;
-using decision::CircuitBreaker;
 
 namespace {
 
 Instant now() { return std::chrono::steady_clock::now(); }
 
-// Waits of the calling fiber count as waits for an upstream while this lives.
-class Attribution {
- public:
-  explicit Attribution(const std::string& upstream) : upstream_(&upstream) {
-    if (fiber::on_fiber()) {
-      fiber_ = &fiber::current();
-      previous_ = std::exchange(fiber_->upstream, upstream_);
-    }
-  }
-  ~Attribution() {
-    // A call may be finished by another fiber than began it, or after the next one began: then there is nothing to
-    // restore.
-    if (fiber_ != nullptr && fiber::on_fiber() && &fiber::current() == fiber_ && fiber_->upstream == upstream_) {
-      fiber_->upstream = previous_;
-    }
-  }
-  Attribution(const Attribution&) = delete;
-
- private:
-  const std::string* upstream_;
-  const std::string* previous_ = nullptr;
-  fiber::FiberState* fiber_ = nullptr;
-};
-
 }  // namespace
-
-struct Upstream::Call::State {
-  explicit State(const Upstream& of) : upstream(&of), attribution(of.state_->name) {}
-
-  const Upstream* upstream;
-  Attribution attribution;
-  CircuitBreaker::Call call;
-  bool tracked = false;
-  // Holds a place under the limit; probes do not.
-  bool placed = false;
-  Instant started{};
-  Instant deadline{};
-  int exceptions = std::uncaught_exceptions();
-};
 
 Upstream::Upstream(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Upstream::~Upstream() = default;
 
 Upstream::Call Upstream::begin() {
   fiber::require_fiber("Upstream::begin()");
-  State& state = *state_;
-  auto made = std::make_unique<Call::State>(*this);
-  Call::State& call = *made;
+  fiber::FiberState& fiber = fiber::current();
+  auto call = std::make_unique<Call::State>(*this, state_->name, fiber);
   const Instant arrived = now();
-  const Instant request_deadline = current_deadline();
+  if (!state_->begin_here(*call, arrived, fiber.deadline)) begin_slowly(*call, arrived, fiber.deadline);
+  return Call(std::move(call));
+}
 
+void Upstream::begin_slowly(Call::State& call, Instant arrived, Instant request_deadline) {
+  State& state = *state_;
   const auto refuse = [&](RejectReason reason, Duration retry_after) {
     state.outcomes[kRejectedOutcome]->add();
     throw Rejected(reason, retry_after, "upstream " + state.name + ": " + std::string(decision::to_string(reason)));
   };
 
-  Waiting waiting({.what = "a place in upstream", .name = &state_->name});
+  Waiting waiting({.what = "a place in upstream", .name = &state.name});
   enum class Next { go, wait, refused } next = Next::go;
   RejectReason reason{};
   Duration retry_after{};
@@ -91,7 +58,12 @@ Upstream::Call Upstream::begin() {
     next = Next::go;
   };
 
-  state.locked(*this, [&](State::Effects& effects) {
+  state.locked(*this, arrived, [&](State::Effects& effects) {
+    ++state.slow_paths;
+    state.sweep(false, arrived, effects.decided);
+    if (request_deadline > arrived && state.open_shard(arrived) && state.begin_here(call, arrived, request_deadline)) {
+      return;
+    }
     ++state.attempts;
     state.retries.call(arrived);
     call.deadline = std::min(request_deadline, arrived + state.timeout_in_force());
@@ -105,6 +77,7 @@ Upstream::Call Upstream::begin() {
       // A probe. The places may be held by calls that hang: it goes past them.
       if (call.tracked) return started(arrived);
     }
+    if (state.admission.in_flight() >= state.admission.limit()) state.sweep(true, arrived, effects.decided);
     const Admission::Answer answer = state.admission.offer(waiting, arrived, effects.decided);
     if (answer.offer == Admission::Offer::admitted) {
       call.placed = true;
@@ -116,31 +89,51 @@ Upstream::Call Upstream::begin() {
     }
     if (answer.offer == Admission::Offer::rejected) return refused(answer.reason, answer.retry_after);
     // The breaker is asked when it gets its place: it judges calls from their real start.
-    state.queued.insert(&waiting);
+    try {
+      state.queued.insert(&waiting);
+    } catch (...) {
+      state.admission.withdraw(waiting);
+      throw;
+    }
     next = Next::wait;
   });
   if (next == Next::refused) refuse(reason, retry_after);
-  if (next == Next::go) return Call(std::move(made));
+  if (next == Next::go) return;
 
-  const fiber::Wake wake = waiting.waiter.wait(call.deadline);
-  bool withdrawn = false;
-  if (wake != fiber::Wake::notified) {
+  const auto withdraw = [&] {
     std::lock_guard guard(state.lock);
-    withdrawn = state.admission.withdraw(waiting);
-    if (withdrawn) state.queued.erase(&waiting);
+    if (!state.admission.withdraw(waiting)) return false;
+    state.queued.erase(&waiting);
+    return true;
+  };
+  const auto give_up = [&](Instant at, CallOutcome as, bool admitted) {
+    state.locked(*this, at, [&](State::Effects& effects) {
+      ++state.counts[static_cast<std::size_t>(as)];
+      if (admitted) state.admission.release(Duration::zero(), at, effects.decided);
+    });
+    state.outcomes[static_cast<std::size_t>(as)]->add();
+  };
+  fiber::Wake wake;
+  try {
+    wake = waiting.waiter.wait(call.deadline);
+  } catch (...) {
+    const bool withdrawn = withdraw();
+    give_up(now(), CallOutcome::error, !withdrawn && !waiting.verdict());
+    throw;
   }
+  const bool withdrawn = wake != fiber::Wake::notified && withdraw();
   std::optional<RejectReason> verdict;
   if (!withdrawn) verdict = waiting.verdict();
   const Instant woken = now();
   const bool admitted = !withdrawn && !verdict;
+  if (wake == fiber::Wake::cancelled) {
+    give_up(woken, CallOutcome::cancelled, admitted);
+    fiber::throw_if_interrupted(wake, "a call to an upstream");
+    throw Cancelled("cancelled while waiting for upstream " + state.name);
+  }
   if (withdrawn) verdict = woken >= request_deadline ? RejectReason::deadline : RejectReason::queue_timeout;
 
-  state.locked(*this, [&](State::Effects& effects) {
-    if (wake == fiber::Wake::cancelled) {
-      ++state.counts[static_cast<std::size_t>(CallOutcome::cancelled)];
-      if (admitted) state.admission.release(Duration::zero(), woken, effects.decided);
-      return;
-    }
+  state.locked(*this, woken, [&](State::Effects& effects) {
     if (!admitted) return refused(*verdict, state.breaker.retry_after(woken));
     call.placed = true;
     const Duration patience = std::max(call.deadline - woken, Duration::zero());
@@ -150,18 +143,17 @@ Upstream::Call Upstream::begin() {
     }
     started(woken);
   });
-  if (wake == fiber::Wake::cancelled) {
-    state.outcomes[static_cast<std::size_t>(CallOutcome::cancelled)]->add();
-    fiber::throw_if_interrupted(wake, "a call to an upstream");
-    throw Cancelled("cancelled while waiting for upstream " + state.name);
-  }
   if (next == Next::refused) refuse(reason, retry_after);
-  return Call(std::move(made));
 }
 
 bool Upstream::try_retry() {
-  std::lock_guard guard(state_->lock);
-  return state_->retries.try_retry(now());
+  const Instant at = now();
+  bool allowed = false;
+  state_->locked(*this, at, [&](State::Effects& effects) {
+    state_->sweep(false, at, effects.decided);
+    allowed = state_->retries.try_retry(at);
+  });
+  return allowed;
 }
 
 const std::string& Upstream::name() const { return state_->name; }
@@ -173,37 +165,14 @@ int Upstream::limit() const {
 
 int Upstream::in_flight() const {
   std::lock_guard guard(state_->lock);
-  return state_->in_flight;
+  int in_flight = state_->in_flight;
+  state_->read_shards([&](const Shard& shard) { in_flight += shard.in_flight; });
+  return in_flight;
 }
 
 BreakerState Upstream::breaker() const {
   std::lock_guard guard(state_->lock);
   return state_->breaker.state();
 }
-
-Upstream::Call::Call(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Upstream::Call::Call(Call&&) noexcept = default;
-
-Upstream::Call::~Call() {
-  if (!state_) return;
-  finish(std::uncaught_exceptions() > state_->exceptions ? CallOutcome::error : CallOutcome::cancelled);
-}
-
-void Upstream::Call::finish(CallOutcome outcome) {
-  if (!state_) throw std::logic_error("a call to an upstream is finished twice");
-  const std::unique_ptr<State> ended = std::move(state_);
-  Upstream::State& upstream = *ended->upstream->state_;
-  const Instant at = now();
-  const Duration took = at - ended->started;
-  upstream.locked(*ended->upstream, [&](Upstream::State::Effects& effects) {
-    upstream.end(outcome, took);
-    if (ended->tracked) upstream.breaker.end(ended->call, outcome, at);
-    if (ended->placed) upstream.admission.release(took, at, effects.decided);
-  });
-  upstream.outcomes[static_cast<std::size_t>(outcome)]->add();
-  upstream.duration.observe(took);
-}
-
-Instant Upstream::Call::deadline() const { return state_->deadline; }
 
 }  // namespace penstock

@@ -1,5 +1,6 @@
 #include "runtime/upstream/upstream_access.h"
 
+#include <algorithm>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
@@ -16,7 +17,9 @@ std::unique_ptr<Upstream> UpstreamAccess::make(const decision::UpstreamPolicy& p
 
 void UpstreamAccess::apply(Upstream& upstream, const decision::UpstreamPolicy& policy, bool shadow, Instant now) {
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, [&](Upstream::State::Effects& effects) {
+  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
+    // Shards know what the old policy said.
+    state.sweep(true, now, effects.decided);
     if (policy.breaker != state.policy.breaker || policy.timeout != state.policy.timeout) {
       state.breaker.set_policy(policy.breaker, policy.timeout, now);
     }
@@ -29,8 +32,8 @@ void UpstreamAccess::apply(Upstream& upstream, const decision::UpstreamPolicy& p
 
 void UpstreamAccess::tick(Upstream& upstream, Instant now, double memory_pressure, int bulkhead) {
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, [&](Upstream::State::Effects& effects) {
-    state.breaker.tick(now, memory_pressure);
+  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
+    state.tick_breaker(now, memory_pressure, effects);
     state.admission.expire(now, effects.decided);
     if (!state.guarded) return;
     state.bulkhead = bulkhead;
@@ -43,7 +46,7 @@ void UpstreamAccess::set_directive(Upstream& upstream, std::optional<int> limit,
     throw std::invalid_argument("upstream " + upstream.name() + ": limit " + std::to_string(*limit) + " is below 1");
   }
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, [&](Upstream::State::Effects& effects) {
+  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
     state.directive = limit;
     state.update_limit(effects, now);
   });
@@ -51,17 +54,23 @@ void UpstreamAccess::set_directive(Upstream& upstream, std::optional<int> limit,
 
 void UpstreamAccess::force(Upstream& upstream, decision::BreakerForce force, std::string reason, Instant now) {
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, [&](Upstream::State::Effects&) { state.breaker.force(force, std::move(reason), now); });
+  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
+    state.sweep(false, now, effects.decided);
+    state.breaker.force(force, std::move(reason), now);
+  });
 }
 
 void UpstreamAccess::trip(Upstream& upstream, std::string reason, Instant now) {
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, [&](Upstream::State::Effects&) { state.breaker.trip(std::move(reason), now); });
+  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
+    state.sweep(false, now, effects.decided);
+    state.breaker.trip(std::move(reason), now);
+  });
 }
 
 void UpstreamAccess::release_lease(Upstream& upstream, Instant now) {
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, [&](Upstream::State::Effects& effects) {
+  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
     state.directive.reset();
     if (state.breaker.forced() != decision::BreakerForce::automatic) {
       state.breaker.force(decision::BreakerForce::automatic, "the lease ended", now);
@@ -79,7 +88,7 @@ Runtime::UpstreamStats UpstreamAccess::stats(const Upstream& upstream, Instant n
   const Upstream::State& state = *upstream.state_;
   const auto count = [&](CallOutcome outcome) { return state.counts[static_cast<std::size_t>(outcome)]; };
   std::lock_guard guard(state.lock);
-  return {
+  Runtime::UpstreamStats stats{
       .name = state.name,
       .limit = state.limit_in_force(),
       .in_flight = state.in_flight,
@@ -95,6 +104,19 @@ Runtime::UpstreamStats UpstreamAccess::stats(const Upstream& upstream, Instant n
       .breaker = state.breaker.state(),
       .usefulness = state.breaker.usefulness(),
   };
+  state.read_shards([&](const Upstream::Shard& shard) {
+    stats.in_flight += shard.in_flight;
+    stats.attempts += shard.attempts;
+    stats.ok += shard.ok;
+    stats.latency += shard.latency;
+    stats.oldest = std::max(stats.oldest, shard.lane.oldest(now));
+  });
+  return stats;
+}
+
+std::uint64_t UpstreamAccess::slow_paths(const Upstream& upstream) {
+  std::lock_guard guard(upstream.state_->lock);
+  return upstream.state_->slow_paths;
 }
 
 }  // namespace penstock

@@ -36,6 +36,8 @@ struct UpstreamAccess {
 
   static decision::UpstreamPolicy policy(const Upstream& upstream);
   static Runtime::UpstreamStats stats(const Upstream& upstream, Instant now);
+  // Begins and ends that took the upstream's lock, and so wrote what all threads share.
+  static std::uint64_t slow_paths(const Upstream& upstream);
 };
 
 }  // namespace penstock

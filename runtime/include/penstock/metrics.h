@@ -64,7 +64,9 @@ class Histogram {
   friend class MetricsRegistry;
   explicit Histogram(std::vector<double> edges);
   struct Shard;
+  struct Ladder;
   std::vector<double> edges_;
+  std::unique_ptr<const Ladder> ladder_;
   std::unique_ptr<Shard[]> shards_;
 
  public:

@@ -14,7 +14,8 @@ using decision::Priority;
 // A number of requests in flight on this node, with a bounded, prioritised queue before it.
 //
 // Thread-safe. The limit is exact for the whole node, over all scheduler threads; it can change while requests run: up
-// at once, down by draining, never by killing.
+// at once, down by draining, never by killing. While places are free and nobody waits, threads share no cache line that
+// acquire() or the end of a permit writes.
 class Pool {
  public:
   // The right to be in flight. Ends when destroyed.
@@ -52,8 +53,10 @@ class Pool {
 
  private:
   friend struct PoolAccess;
+  struct Shard;
   struct State;
   explicit Pool(std::unique_ptr<State> state);
+  Permit acquire_slowly(Priority priority, Instant arrived, Instant deadline);
   void release(Instant since);
   std::unique_ptr<State> state_;
 };

@@ -15,7 +15,8 @@ namespace penstock {
 using decision::CallOutcome;
 
 // The guard around every call to one third party: limit of calls in flight, circuit breaker, deadline, retry budget,
-// and the account of where the request's time goes. Thread-safe.
+// and the account of where the request's time goes. Thread-safe. While places are free and all is well, threads share no
+// cache line that a call writes, and a call allocates nothing.
 class Upstream {
  public:
   // One call that was let through. Must end with finish(); destroyed without, it counts as an error if an exception is
@@ -82,8 +83,11 @@ class Upstream {
 
  private:
   friend struct UpstreamAccess;
+  struct Shard;
   struct State;
   explicit Upstream(std::unique_ptr<State> state);
+  // The rest of begin() for what the calling thread cannot decide by itself.
+  void begin_slowly(Call::State& call, Instant arrived, Instant request_deadline);
   std::unique_ptr<State> state_;
 };
 

@@ -304,5 +304,36 @@ TEST(RejectReasonNames, AreThoseOfTheMetrics) {
   EXPECT_EQ(to_string(RejectReason::deadline), "deadline");
 }
 
+TEST_F(AdmissionTest, ReservedPlacesCountAsInFlightUntilTheyAreGivenBack) {
+  make(fifo(), 10);
+  fill(4);
+  EXPECT_EQ(admission_->reserve(4), 4);
+  EXPECT_EQ(admission_->reserve(4), 2);
+  EXPECT_EQ(admission_->in_flight(), 10);
+  Ticket& first = waiting(1);
+  EXPECT_EQ(admission_->reserve(1), 0);
+  std::vector<Verdict> decided;
+  admission_->give_back(3, at(2), decided);
+  ASSERT_EQ(decided.size(), 1u);
+  EXPECT_EQ(decided[0].ticket, &first);
+  EXPECT_FALSE(decided[0].rejected);
+  EXPECT_EQ(admission_->in_flight(), 8);
+  admission_->set_limit(5, at(3), decided);
+  EXPECT_EQ(admission_->reserve(1), 0);
+}
+
+TEST_F(AdmissionTest, WhatIsToldOfReservedPlacesCountsAsServiceTime) {
+  make(fifo(), 1);
+  EXPECT_EQ(admission_->reserve(1), 1);
+  Ended ended;
+  for (int i = 0; i < 64; ++i) ended.add(milliseconds(100 + i));
+  admission_->tell(ended, at(10));
+  Ticket late;
+  late.deadline = at(60);
+  const Admission::Answer answer = offer(late, 10);
+  EXPECT_EQ(answer.offer, Offer::rejected);
+  EXPECT_EQ(answer.reason, RejectReason::deadline) << "50 ms are left, and the shortest took 100";
+}
+
 }  // namespace
 }  // namespace penstock::decision

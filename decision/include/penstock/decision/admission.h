@@ -51,6 +51,16 @@ struct Verdict {
   std::optional<RejectReason> rejected;
 };
 
+// Requests that ended without the admission being asked, and the shortest time that one of them was busy.
+struct Ended {
+  int count = 0;
+  Duration shortest = Duration::max();
+  void add(Duration busy) {
+    ++count;
+    shortest = busy < shortest ? busy : shortest;
+  }
+};
+
 class Admission {
  public:
   // limit >= 0; a limit of 0 admits nothing.
@@ -72,6 +82,14 @@ class Admission {
 
   // A request in flight ended after `busy`. Appends who follows it and who is dropped instead.
   void release(Duration busy, Instant now, std::vector<Verdict>& decided);
+
+  // Places that the owner hands out by itself: they count as in flight until they are given back. At most `places`,
+  // none while somebody waits; returns how many.
+  int reserve(int places);
+  // Of reserve(), or whose request's end is told apart. Appends who follows and who is dropped instead.
+  void give_back(int places, Instant now, std::vector<Verdict>& decided);
+  // Requests on reserved places ended: release() tells of its own.
+  void tell(const Ended& ended, Instant now);
 
   // Takes a waiting request back (its caller went away). False when it no longer waits.
   bool withdraw(Ticket& ticket);

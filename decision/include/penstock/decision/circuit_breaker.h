@@ -34,6 +34,9 @@ enum class CallOutcome {
   cancelled,
 };
 
+class CallLane;
+class CallList;
+
 class CircuitBreaker {
  public:
   CircuitBreaker(const BreakerPolicy& policy, Duration timeout, std::uint64_t seed);
@@ -50,6 +53,8 @@ class CircuitBreaker {
     int bin = 0;
     bool slow = false;
     std::uint32_t era = 0;
+    std::uint32_t round = 0;
+    CallList* list = nullptr;
     Call* previous = nullptr;
     Call* next = nullptr;
   };
@@ -58,6 +63,17 @@ class CircuitBreaker {
   // end().
   bool begin(Call& call, Duration patience, Instant now);
   void end(Call& call, CallOutcome outcome, Instant now);
+
+  // For owners with many threads: calls that need no decision go through lanes (penstock/decision/call_lane.h), one for
+  // each thread. Whether they may: every call is let through, and none is special.
+  bool steady(Instant now) const;
+  // The lane may begin and end calls by itself while the breaker is steady, and no longer than until set_policy().
+  void entrust(CallLane& lane) const;
+  // Takes in what the lane has counted: of all lanes before any call ends that did not succeed, before age(), tick(),
+  // and whatever else may change the state.
+  void collect(CallLane& lane, Instant now);
+  // Ages the calls in flight of a lane. Before each tick().
+  void age(CallLane& lane, Instant now);
 
   // Ages the calls in flight and decides. Call every 100 ms. memory_pressure in [0,1]: 0 is plenty, 1 is none left.
   void tick(Instant now, double memory_pressure);

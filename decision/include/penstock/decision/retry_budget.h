@@ -14,8 +14,8 @@ class RetryBudget {
   // ratio in [0,1]; 0 allows no retry at all.
   explicit RetryBudget(double ratio);
   void set_ratio(double ratio);
-  // A first attempt.
-  void call(Instant now);
+  // First attempts.
+  void call(Instant now, std::int64_t calls = 1);
   // True and spent, or false.
   bool try_retry(Instant now);
 

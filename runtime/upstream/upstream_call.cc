@@ -1,0 +1,90 @@
+#include "runtime/upstream/upstream_call.h"
+
+#include <chrono>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#include "runtime/upstream/upstream_state.h"
+
+namespace penstock {
+namespace {
+
+// Calls that a thread keeps for the next ones.
+constexpr std::size_t kKept = 1024;
+
+struct Block {
+  Block* next;
+};
+
+struct Blocks {
+  Block* first;
+  std::size_t count;
+  // Its thread ends: nothing is kept any more.
+  bool closed;
+};
+constinit thread_local Blocks blocks{};
+
+struct BlocksOfThread {
+  ~BlocksOfThread() {
+    blocks.closed = true;
+    blocks.count = 0;
+    while (Block* block = blocks.first) {
+      blocks.first = block->next;
+      ::operator delete(block);
+    }
+  }
+};
+
+}  // namespace
+
+void* Upstream::Call::State::operator new(std::size_t size) {
+  if (Block* block = blocks.first) {
+    blocks.first = block->next;
+    --blocks.count;
+    return block;
+  }
+  return ::operator new(size);
+}
+
+void Upstream::Call::State::operator delete(void* memory, std::size_t) noexcept {
+#if !defined(__SANITIZE_ADDRESS__)
+  if (blocks.count < kKept && !blocks.closed) {
+    if (blocks.first == nullptr) {
+      static thread_local BlocksOfThread freed_at_its_end;
+      static_cast<void>(freed_at_its_end);
+    }
+    blocks.first = new (memory) Block{blocks.first};
+    ++blocks.count;
+    return;
+  }
+#endif
+  ::operator delete(memory);
+}
+
+Upstream::Call::Call(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Upstream::Call::Call(Call&&) noexcept = default;
+
+Upstream::Call::~Call() {
+  if (!state_) return;
+  finish(std::uncaught_exceptions() > state_->exceptions ? CallOutcome::error : CallOutcome::cancelled);
+}
+
+void Upstream::Call::finish(CallOutcome outcome) {
+  if (!state_) throw std::logic_error("a call to an upstream is finished twice");
+  const std::unique_ptr<State> ended = std::move(state_);
+  Upstream::State& upstream = *ended->upstream->state_;
+  const Instant at = std::chrono::steady_clock::now();
+  if (outcome != CallOutcome::ok || ended->shard == nullptr || !upstream.end_here(*ended, at)) {
+    upstream.locked(*ended->upstream, at, [&](Upstream::State::Effects& effects) {
+      ++upstream.slow_paths;
+      upstream.end(*ended, outcome, at, effects);
+    });
+  }
+  upstream.outcomes[static_cast<std::size_t>(outcome)]->add();
+  upstream.duration.observe(at - ended->started);
+}
+
+Instant Upstream::Call::deadline() const { return state_->deadline; }
+
+}  // namespace penstock
