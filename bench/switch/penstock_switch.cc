@@ -39,8 +39,13 @@ double spawn_many_ns(int many) {
   });
 }
 
-// Set and stopped before its time.
+// What a deadline adds to a wait that it does not end.
 double timer_ns() {
+  return bench::added_ns([](bool with_deadline) { return bench::ping_pong_ns(kRounds / 20, with_deadline) / 2; });
+}
+
+// A fiber for later that is stopped before its time.
+double spawn_later_ns() {
   return bench::nanoseconds_each(kRounds, [] {
     for (int i = 0; i < kRounds; ++i) spawn_after(std::chrono::hours(1), "timer", [] {}).cancel();
   });
@@ -54,8 +59,10 @@ int main() {
       .spawn("bench",
              [] {
                yield_ns();
-               std::printf("{\"yield_ns\":%.1f,\"spawn_join_ns\":%.1f,\"timer_ns\":%.1f,\"handoff_ns\":%.1f,",
-                           yield_ns(), spawn_join_ns(), timer_ns(), bench::ping_pong_ns(kRounds / 2) / 2);
+               std::printf("{\"yield_ns\":%.1f,\"spawn_join_ns\":%.1f,\"handoff_ns\":%.1f,", yield_ns(),
+                           spawn_join_ns(), bench::ping_pong_ns(kRounds / 2) / 2);
+               std::printf("\"timer_ns\":%.1f,\"timer_of_10000_ns\":%.1f,\"spawn_later_ns\":%.1f,", timer_ns(),
+                           bench::deadline_in_crowd_ns(10'000), spawn_later_ns());
                std::printf("\"channel_ns\":%.1f,\"buffered_channel_ns\":%.1f,\"mutex_ns\":%.1f,",
                            bench::channel_ns(kRounds), bench::channel_ns(kRounds, 64), bench::mutex_ns(kRounds));
                std::printf("\"contended_mutex_ns\":%.1f,\"spawn_100_ns\":%.1f}\n", bench::contended_mutex_ns(kRounds),

@@ -17,7 +17,7 @@
 #include "runtime/fiber/reactor.h"
 #include "runtime/fiber/stack_arena.h"
 #include "runtime/fiber/task.h"
-#include "runtime/fiber/timer_heap.h"
+#include "runtime/fiber/timer_wheel.h"
 #include "runtime/fiber/worker.h"
 #include "runtime/telemetry/gdb_layout.h"
 
@@ -86,7 +86,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   unsigned index() const noexcept { return options_.index; }
   Instant now() const noexcept { return now_; }
   const std::shared_ptr<Inbox>& inbox() const noexcept { return inbox_; }
-  TimerHeap& timers() noexcept { return timers_; }
+  TimerWheel& timers() noexcept { return timers_; }
   Reactor& reactor() noexcept { return reactor_; }
   StackCache& stacks() noexcept { return stacks_; }
 
@@ -197,7 +197,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   StackCache stacks_;
   Reactor reactor_;
   Watch* bell_ = nullptr;
-  TimerHeap timers_;
+  TimerWheel timers_;
   RunQueue ready_;
   Properties* dispatcher_ = nullptr;  // when it is ready
   Instant now_;

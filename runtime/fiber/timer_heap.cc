@@ -8,7 +8,6 @@ void TimerHeap::add(Timer& timer, Instant at) {
 }
 
 void TimerHeap::remove(Timer& timer) noexcept {
-  if (timer.heap_index_ == 0) return;
   const std::size_t index = timer.heap_index_ - 1;
   timer.heap_index_ = 0;
   const Entry last = entries_.back();

@@ -4,33 +4,20 @@
 #include <vector>
 
 #include "penstock/error.h"
+#include "runtime/fiber/timer.h"
 
 namespace penstock::fiber {
 
-// Something that is to be done at a time.
-class Timer {
- public:
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-
- protected:
-  Timer() = default;
-  ~Timer() = default;
-
- private:
-  friend class TimerHeap;
-  // On the dispatcher; it is in the heap no more. Must not wait.
-  virtual void on_time() noexcept = 0;
-  // Its place plus one; 0: in none.
-  std::size_t heap_index_ = 0;
-};
-
-// The timers of one thread, earliest first: a binary heap whose members know their place.
+// Timers, earliest first: a binary heap whose members know their place.
 class TimerHeap {
  public:
-  // `timer` must not be in the heap. May throw std::bad_alloc.
+  // So many can be added without an allocation. Throws std::bad_alloc.
+  void make_room(std::size_t count) {
+    if (count > entries_.capacity()) entries_.reserve(2 * count);
+  }
+  // `timer` must not be in the heap. Throws std::bad_alloc when there is no room.
   void add(Timer& timer, Instant at);
-  // No effect when it is not in the heap.
+  // `timer` must be in the heap.
   void remove(Timer& timer) noexcept;
   // Of the earliest; Instant::max() when empty.
   Instant next() const noexcept { return entries_.empty() ? Instant::max() : entries_.front().at; }

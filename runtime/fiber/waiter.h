@@ -5,7 +5,7 @@
 #include <string>
 
 #include "penstock/error.h"
-#include "runtime/fiber/timer_heap.h"
+#include "runtime/fiber/timer.h"
 
 namespace penstock::fiber {
 
@@ -54,7 +54,6 @@ class Waiter final : public Timer {
 
  private:
   friend class Scheduler;
-  friend class TimerHeap;
   friend class Inbox;
   friend void cancel(struct FiberState& state) noexcept;
 

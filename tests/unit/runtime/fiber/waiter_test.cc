@@ -3,8 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <memory>
-#include <random>
 #include <vector>
 
 #include "penstock/fiber.h"
@@ -88,48 +86,6 @@ TEST(Waiter, OneOfManyNotifiersWins) {
     EXPECT_EQ(waiter.wait(), Wake::notified);
     for (Fiber& fiber : fibers) fiber.join();
     EXPECT_EQ(won, 1);
-  });
-}
-
-TEST(TimerHeap, ExpiresInOrderWithRemovalsBetween) {
-  Threads threads;
-  threads.run([] {
-    std::mt19937 random(1);
-    const Instant start = Clock::now() + 1h;
-    TimerHeap heap;
-    std::vector<std::unique_ptr<Waiter>> waiters;
-    std::vector<int> at;
-    for (int i = 0; i < 500; ++i) {
-      waiters.push_back(std::make_unique<Waiter>());
-      at.push_back(static_cast<int>(random() % 1000));
-      heap.add(*waiters.back(), start + std::chrono::seconds(at.back()));
-    }
-    // Every third one is taken out, in no order.
-    std::vector<bool> removed(500);
-    for (int i = 0; i < 500; ++i) {
-      const auto k = random() % 500;
-      if (k % 3 != 0) continue;
-      heap.remove(*waiters[k]);
-      removed[k] = true;
-    }
-    for (int s = 0; s < 1000; s += 7) {
-      heap.expire(start + std::chrono::seconds(s));
-      for (int i = 0; i < 500; ++i) {
-        if (removed[i]) continue;
-        // Ended exactly when its time has come.
-        const bool due = at[i] <= s;
-        if (due) {
-          EXPECT_FALSE(waiters[i]->notify());
-          removed[i] = true;
-        }
-      }
-      if (heap.size() != 0) {
-        EXPECT_GT(heap.next(), start + std::chrono::seconds(s));
-      }
-    }
-    heap.expire(start + 1000s);
-    EXPECT_EQ(heap.size(), 0u);
-    EXPECT_EQ(heap.next(), Instant::max());
   });
 }
 
