@@ -155,7 +155,29 @@ void Connection::expire() noexcept {
   start();
 }
 
-void Connection::refused(std::exception_ptr) noexcept { close(); }
+// Without a fiber there are neither TLS nor a PROXY header to be read; without memory, at least this is said.
+void Connection::refused(std::exception_ptr) noexcept {
+  constexpr std::string_view kRefusal =
+      "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 10\r\nConnection: close\r\n\r\nno "
+      "memory\n";
+  const bool plain = !thread_.server.tls && (!options().proxy_protocol || peer_known_);
+  if (!plain || expired_ || thread_.draining || thread_.closing) return close();
+  if (own_.empty()) {
+    error_code ec;
+    socket().read_now(received.data(), received.size(), ec);
+    // Nothing is lost yet.
+    if (would_block(ec)) return park(Stage::idle);
+    if (ec) return close();
+  }
+  try {
+    thread_.metrics(nullptr).finished(503, decision::Priority::normal, Duration::zero());
+  } catch (const std::bad_alloc&) {
+  }
+  const iovec part = {const_cast<char*>(kRefusal.data()), kRefusal.size()};
+  error_code ec;
+  if (socket().write_now(&part, 1, ec) != kRefusal.size()) return close();
+  linger();
+}
 
 void Connection::describe(fiber::TaskName& name) const noexcept {
   name += "http ";
@@ -188,16 +210,20 @@ void Connection::run() noexcept {
     case Next::incomplete:
       return park(Stage::partial);
     case Next::linger:
-      try {
-        stream().shutdown_send();
-      } catch (const std::exception&) {
-        return close();
-      }
-      thread_.move(*this, Stage::lingering);
-      return discard();
+      return linger();
     case Next::close:
       return close();
   }
+}
+
+void Connection::linger() noexcept {
+  try {
+    stream().shutdown_send();
+  } catch (const std::exception&) {
+    return close();
+  }
+  thread_.move(*this, Stage::lingering);
+  discard();
 }
 
 Connection::Next Connection::serve() noexcept {
@@ -255,7 +281,8 @@ Connection::Next Connection::serve_next() {
     }
     error_code failed;
     receive(left, failed);
-    return failed ? Next::close : Next::again;
+    if (failed == boost::asio::error::timed_out) return refuse({408, "the header took too long"});
+    return failed ? left_early() : Next::again;
   }
   if (ec) return refuse(parser.refusal(ec));
   consume(head);
@@ -295,9 +322,16 @@ void Connection::shake_hands() {
   }
 }
 
+Connection::Next Connection::left_early() {
+  thread_.metrics(nullptr).finished(kClientLeft, decision::Priority::normal, Duration::zero());
+  thread_.server.note_left(peer_, "left in the middle of a header");
+  return Next::close;
+}
+
 // Answers what is no request, and leaves.
 Connection::Next Connection::refuse(const Refusal& refusal) {
   thread_.metrics(nullptr).finished(refusal.status, decision::Priority::normal, Duration::zero());
+  thread_.server.note_left(peer_, std::to_string(refusal.status) + ", " + refusal.why);
   const Response response = Response::text(refusal.why + "\n", refusal.status);
   std::string& text = shared_text();
   append_head(text, response.status, response.headers, {Framing::length, response.body.size()}, Persistence::close);

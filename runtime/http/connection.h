@@ -99,6 +99,8 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   Next serve() noexcept;
   Next serve_next();
   Next refuse(const Refusal& refusal);
+  Next left_early();
+  void linger() noexcept;
   void park(Stage stage);
   void receive_now(boost::system::error_code& ec);
   void collect_header() noexcept;

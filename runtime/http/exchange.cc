@@ -32,13 +32,20 @@ void Exchange::State::send_continue() {
   send("HTTP/1.1 100 Continue\r\n\r\n");
 }
 
+void Exchange::State::body_took_too_long() {
+  close = true;
+  connection.thread().server.note_left(connection.peer(), "408, the body took too long");
+  throw RequestError(408, "the body took too long");
+}
+
 void Exchange::State::receive_body(Duration timeout) {
   error_code ec;
   connection.receive(std::min<Duration>(timeout, connection.options().io_timeout), ec);
   if (!ec) return;
+  if (ec == boost::asio::error::timed_out) body_took_too_long();
   close = true;
-  if (ec == boost::asio::error::timed_out) throw RequestError(408, "the body took too long");
   connection.set_client_left();
+  connection.thread().server.note_left(connection.peer(), "left in the middle of its request");
   throw Cancelled("the client left in the middle of its request");
 }
 
@@ -53,10 +60,7 @@ void Exchange::State::read_body() {
       const Duration granted =
           connection.options().body_timeout + std::chrono::seconds(request.body.size() / kBytesPerSecond);
       const Duration left = begun + granted - std::chrono::steady_clock::now();
-      if (left <= Duration::zero()) {
-        close = true;
-        throw RequestError(408, "the body took too long");
-      }
+      if (left <= Duration::zero()) body_took_too_long();
       receive_body(left);
     }
     error_code ec;
@@ -114,6 +118,7 @@ std::string_view Exchange::State::read_piece() {
 void Exchange::State::send(std::string_view head, std::string_view body) {
   if (connection.send(head, body)) return;
   close = true;
+  connection.thread().server.note_left(connection.peer(), "has left before its answer, or does not read it");
   throw Cancelled("the client does not read its answer");
 }
 

@@ -30,6 +30,7 @@ struct Exchange::State {
   std::string_view read_piece();
   // Receives until the parser has got on; the end of the stream, or of the client's time, throws.
   void receive_body(Duration timeout);
+  [[noreturn]] void body_took_too_long();
   void send_continue();
 
   // --- the answer

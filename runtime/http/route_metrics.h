@@ -11,6 +11,9 @@
 
 namespace penstock::http {
 
+// The code, known to metrics and logs only, of requests whose client left before the answer; as in nginx.
+inline constexpr int kClientLeft = 499;
+
 // The metrics of one route as one scheduler thread counts them: the registry's objects, each looked up once. Used on
 // its own thread only.
 class RouteMetrics {

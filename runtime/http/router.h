@@ -1,7 +1,5 @@
 #pragma once
 
-#include <atomic>
-#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,6 +9,7 @@
 #include <vector>
 
 #include "penstock/http_server.h"
+#include "runtime/http/once_a_second.h"
 
 namespace penstock::http {
 
@@ -31,8 +30,8 @@ struct Route {
   std::vector<std::pair<std::string, RouteHandler>> handlers;
   // For patterns with parameters: each segment, "{name}" without its braces and true.
   std::vector<std::pair<std::string, bool>> segments;
-  // Second of the steady clock in which a failure was last logged.
-  std::atomic<std::int64_t> logged_second{-1};
+  // Those that were logged.
+  OnceASecond failures;
 
   // HEAD falls back to GET, every method to "any"; null when the method is not allowed.
   const RouteHandler* handler(std::string_view method) const;

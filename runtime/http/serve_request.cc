@@ -20,8 +20,6 @@
 namespace penstock::http {
 namespace {
 
-// Nginx's code for a client that left before its answer; only metrics see it.
-constexpr int kClientLeft = 499;
 // For the last word to a client when the server's patience with its request has ended.
 constexpr auto kLastWord = std::chrono::seconds(1);
 
@@ -62,7 +60,8 @@ Connection::Next Exchange::State::serve() {
   } catch (const Rejected& e) {
     rejected = e.reason();
     fail(503, e.what(), e.retry_after());
-  } catch (const DeadlineExceeded&) {
+  } catch (const DeadlineExceeded& e) {
+    log_failure(e.what());
     fail(504, "deadline exceeded");
   } catch (const Cancelled&) {
     // A client that is there has not been told yet.
@@ -181,10 +180,7 @@ void Exchange::State::fail(int code, std::string text, std::optional<Duration> r
 void Exchange::State::log_failure(const char* what) {
   // No memory to look for it.
   if (route == nullptr) return;
-  const std::int64_t second =
-      std::chrono::duration_cast<std::chrono::seconds>(fiber::cached_now().time_since_epoch()).count();
-  if (route->logged_second.exchange(second, std::memory_order_relaxed) == second) return;
-  spdlog::error("route {}: {}", route->pattern, what);
+  if (route->failures.may(fiber::cached_now())) spdlog::error("route {}: {}", route->pattern, what);
 }
 
 void Exchange::State::count(const fiber::RequestAccount& account) {

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <chrono>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -15,6 +16,7 @@
 #include "runtime/http/connection.h"
 #include "runtime/http/server_state.h"
 #include "runtime/net/address.h"
+#include "runtime/net/shortage.h"
 #include "runtime/registry.h"
 #include "runtime/runtime_state.h"
 
@@ -105,6 +107,14 @@ void ServerState::watch_certificates() {
   }
 }
 
+void ServerState::note_left(const net::Endpoint& peer, std::string_view why) noexcept {
+  if (!left_.may(fiber::cached_now())) return;
+  try {
+    spdlog::info("client {}: {}", peer.to_string(), why);
+  } catch (const std::bad_alloc&) {
+  }
+}
+
 ServerState::Place::~Place() {
   if (state_ == nullptr || state_->open_.fetch_sub(1) != state_->options.max_connections) return;
   const std::lock_guard lock(state_->waiting_mutex_);
@@ -165,11 +175,11 @@ void ServerState::accept_some(net::Listener& listener) {
     }
   } catch (const Cancelled&) {
     throw;
+  } catch (const std::bad_alloc&) {
+    // That connection is lost, but not the ones to come.
+    net::note_shortage(net::ShortOf::accepting, options.address, ENOMEM);
   } catch (const std::exception& e) {
-    // No memory: that connection is lost, but not the ones to come.
-    const std::int64_t second =
-        std::chrono::duration_cast<std::chrono::seconds>(fiber::cached_now().time_since_epoch()).count();
-    if (logged_second_.exchange(second, std::memory_order_relaxed) != second) {
+    if (not_served_.may(fiber::cached_now())) {
       spdlog::error("cannot serve a connection on {}: {}", options.address, e.what());
     }
   }

@@ -1,16 +1,17 @@
 #pragma once
 
 #include <atomic>
-#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "penstock/http.h"
 #include "penstock/runtime.h"
 #include "runtime/fiber/waiter.h"
+#include "runtime/http/once_a_second.h"
 #include "runtime/http/router.h"
 #include "runtime/http/server_thread.h"
 #include "runtime/net/socket.h"
@@ -30,6 +31,8 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
   void accept(net::Listener listener);
   // The body of the fiber that looks for new certificates.
   void watch_certificates();
+  // A line of the log, once a second, on a client that did not keep to what is asked of it. From a fiber or a callback.
+  void note_left(const net::Endpoint& peer, std::string_view why) noexcept;
 
   Runtime& runtime;
   const ServerOptions options;
@@ -67,7 +70,8 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
   std::atomic<int> open_{0};
   std::mutex waiting_mutex_;
   std::vector<fiber::Waiter*> waiting_;
-  std::atomic<std::int64_t> logged_second_{-1};
+  OnceASecond not_served_;
+  OnceASecond left_;
 };
 
 }  // namespace penstock::http

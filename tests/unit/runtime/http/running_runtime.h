@@ -19,6 +19,7 @@ class RunningRuntime {
  public:
   explicit RunningRuntime(unsigned threads = 2, std::chrono::milliseconds grace = std::chrono::seconds(5))
       : runtime_({.service = "test", .threads = threads, .drain_grace = grace}) {}
+  explicit RunningRuntime(RuntimeOptions options) : runtime_(std::move(options)) {}
   ~RunningRuntime() { stop(); }
 
   Runtime& operator*() { return runtime_; }

@@ -1,19 +1,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
-#include <memory>
-#include <mutex>
-#include <sstream>
 #include <string>
 #include <thread>
 
 #include "penstock/fiber.h"
 #include "penstock/runtime.h"
+#include "tests/unit/runtime/captured_log.h"
 #include "tests/unit/runtime/eventually.h"
 
 namespace penstock {
@@ -34,22 +30,6 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-// What is logged during a test.
-class CapturedLog {
- public:
-  CapturedLog() : old_(spdlog::default_logger()) {
-    auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(text_);
-    spdlog::set_default_logger(std::make_shared<spdlog::logger>("captured", sink));
-  }
-  ~CapturedLog() { spdlog::set_default_logger(old_); }
-  // After all that may log has ended.
-  std::string text() const { return text_.str(); }
-
- private:
-  std::shared_ptr<spdlog::logger> old_;
-  std::ostringstream text_;
-};
 
 double blocked(Runtime& runtime, const char* call) {
   return runtime.metrics().counter("penstock_scheduler_blocked_total", "", {{"call", call}}).value();
