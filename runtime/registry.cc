@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <limits>
 #include <mutex>
@@ -228,7 +227,7 @@ Upstream& Registry::match_upstream(std::string_view host, std::uint16_t port) co
   if (policy.by_host.empty() || host.size() > kLongest) return *policy.other;
   std::array<char, kLongest + sizeof ":65535"> key;
   char* end = std::transform(host.begin(), host.end(), key.begin(),
-                             [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+                             [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   const std::string_view name(key.data(), host.size());
   *end++ = ':';
   end = std::to_chars(end, key.data() + key.size(), port).ptr;

@@ -1,8 +1,10 @@
 #include "runtime/http/client_pool.h"
 
+#include <iterator>
 #include <utility>
 
 #include "runtime/fiber/fiber_state.h"
+#include "runtime/fiber/scheduler.h"
 
 namespace penstock::http {
 
@@ -31,19 +33,30 @@ ClientHost::ClientHost(CallTarget given, int max_idle)
            std::to_string(target.port)),
       max_idle_(max_idle) {}
 
+void ClientHost::settle() noexcept {
+  const std::uint64_t round = fiber::Scheduler::current()->reactor().rounds();
+  if (std::exchange(fresh_round_, round) == round) return;
+  // There is room: give_back() has seen to it.
+  std::move(fresh_.begin(), fresh_.end(), std::back_inserter(idle_));
+  fresh_.clear();
+}
+
 std::unique_ptr<ClientConnection> ClientHost::take_idle(Duration idle_timeout) {
-  while (!idle_.empty()) {
-    std::unique_ptr<ClientConnection> latest = std::move(idle_.back());
-    idle_.pop_back();
-    if (fiber::cached_now() - latest->idle_since < idle_timeout && !latest->stale()) return latest;
-    --open_;
+  settle();
+  for (Connections* from : {&idle_, &fresh_}) {
+    while (!from->empty()) {
+      std::unique_ptr<ClientConnection> latest = std::move(from->back());
+      from->pop_back();
+      if (fiber::cached_now() - latest->idle_since < idle_timeout && !latest->stale()) return latest;
+      --open_;
+    }
   }
   return nullptr;
 }
 
 bool ClientHost::full(const ClientOptions& options) const {
   if (!waiting_.empty()) return true;
-  return options.max_connections > 0 && open_ >= options.max_connections && idle_.empty();
+  return options.max_connections > 0 && open_ >= options.max_connections && idle_.empty() && fresh_.empty();
 }
 
 ClientHost::Lease ClientHost::acquire(const ClientOptions& options) {
@@ -75,13 +88,17 @@ void ClientHost::give_back(std::unique_ptr<ClientConnection> connection) noexcep
     --open_;
     return;
   }
-  if (std::ssize(idle_) >= max_idle_) {
-    idle_.erase(idle_.begin());
+  settle();
+  const std::size_t idle = idle_.size() + fresh_.size();
+  if (std::cmp_greater_equal(idle, max_idle_)) {
+    Connections& oldest = idle_.empty() ? fresh_ : idle_;
+    oldest.erase(oldest.begin());
     --open_;
   }
   connection->idle_since = fiber::cached_now();
   try {
-    idle_.push_back(std::move(connection));
+    if (idle_.capacity() <= idle) idle_.reserve(2 * idle + 1);
+    fresh_.push_back(std::move(connection));
   } catch (const std::bad_alloc&) {
     --open_;
   }
@@ -89,14 +106,15 @@ void ClientHost::give_back(std::unique_ptr<ClientConnection> connection) noexcep
 
 void ClientHost::expire(Duration idle_timeout) {
   const Instant now = fiber::cached_now();
-  open_ -= static_cast<int>(
-      std::erase_if(idle_, [&](const auto& idle) { return now - idle->idle_since >= idle_timeout || idle->stale(); }));
+  const auto useless = [&](const auto& idle) { return now - idle->idle_since >= idle_timeout || idle->stale(); };
+  open_ -= static_cast<int>(std::erase_if(idle_, useless) + std::erase_if(fresh_, useless));
 }
 
 void ClientHost::close() noexcept {
   max_idle_ = 0;
-  open_ -= static_cast<int>(idle_.size());
+  open_ -= static_cast<int>(idle_.size() + fresh_.size());
   idle_.clear();
+  fresh_.clear();
 }
 
 ClientHost& ClientPool::host(std::string_view url, std::string_view& target, std::string& own_target, int max_idle) {

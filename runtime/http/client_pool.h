@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
@@ -80,8 +81,16 @@ class ClientHost {
   std::unique_ptr<ClientConnection> take_idle(Duration idle_timeout);
 
   int max_idle_;
+  using Connections = std::vector<std::unique_ptr<ClientConnection>>;
+  // Counts those as idle that became so before the reactor's present round.
+  void settle() noexcept;
+
   // The latest used last.
-  std::vector<std::unique_ptr<ClientConnection>> idle_;
+  Connections idle_;
+  // Given back in the reactor's present round. Of the others it has told by now if their server has left; these would
+  // have to ask, a system call each, and so come last.
+  Connections fresh_;
+  std::uint64_t fresh_round_ = 0;
   // Leases, and idle connections.
   int open_ = 0;
   int pins_ = 0;

@@ -19,7 +19,7 @@ namespace {
 using boost::system::error_code;
 
 // What an answer in pieces collects before it is sent; and up to which size a piece is copied for that.
-constexpr std::size_t kPending = 8 * 1024;
+constexpr std::size_t kPending = kShortBody;
 // The slowest that a body may come on average, after body_timeout.
 constexpr std::uint64_t kBytesPerSecond = 16 * 1024;
 
@@ -205,7 +205,7 @@ void Exchange::State::respond(const Response& response) {
   // One write; a body is copied only where that is cheaper than a second part.
   if (!with_body) {
     send(pending);
-  } else if (content.size() <= kPending) {
+  } else if (content.size() <= kShortBody) {
     pending += content;
     send(pending);
   } else {

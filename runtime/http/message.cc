@@ -8,7 +8,20 @@
 namespace penstock::http {
 namespace {
 
-char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+
+// RFC 9110, 5.6.2.
+constexpr std::array<bool, 256> kTokenCharacters = [] {
+  std::array<bool, 256> allowed{};
+  for (int c = '0'; c <= '9'; ++c) allowed[static_cast<std::size_t>(c)] = true;
+  for (int c = 'a'; c <= 'z'; ++c) allowed[static_cast<std::size_t>(c)] = true;
+  for (int c = 'A'; c <= 'Z'; ++c) allowed[static_cast<std::size_t>(c)] = true;
+  for (const char c : std::string_view("!#$%&'*+-.^_`|~")) allowed[static_cast<std::size_t>(c)] = true;
+  return allowed;
+}();
+
+// What a head has beside its headers, at most; a reason phrase of average length.
+constexpr std::size_t kHeadWithoutHeaders = 192;
 
 std::string_view trim(std::string_view s) noexcept {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
@@ -42,6 +55,7 @@ std::string_view date_line() {
 
 bool same_token(std::string_view a, std::string_view b) noexcept {
   if (a.size() != b.size()) return false;
+  if (a == b) return true;
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (lower(a[i]) != lower(b[i])) return false;
   }
@@ -59,8 +73,7 @@ bool list_has(std::string_view list, std::string_view token) noexcept {
 
 bool is_token(std::string_view name) noexcept {
   for (const char c : name) {
-    const bool alphanumeric = (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z');
-    if (!alphanumeric && std::string_view("!#$%&'*+-.^_`|~").find(c) == std::string_view::npos) return false;
+    if (!kTokenCharacters[static_cast<unsigned char>(c)]) return false;
   }
   return !name.empty();
 }
@@ -104,6 +117,10 @@ void append_chunk_size(std::string& out, std::size_t bytes) {
 }
 
 void append_head(std::string& out, int status, const Headers& headers, Framing framing, Persistence persistence) {
+  std::size_t size = out.size() + kHeadWithoutHeaders;
+  if (framing.kind == Framing::length && framing.bytes <= kShortBody) size += framing.bytes;
+  for (const auto& [name, value] : headers) size += name.size() + value.size() + 4;
+  out.reserve(size);
   if (status == 200) {
     out += "HTTP/1.1 200 OK\r\n";
   } else {

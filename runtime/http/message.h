@@ -35,7 +35,11 @@ struct Framing {
   std::size_t bytes = 0;
 };
 
-// Appends status line and header of a response, date included. The caller has checked that header_is_sound().
+// Up to which size a body is copied behind its head, to be sent in one piece.
+inline constexpr std::size_t kShortBody = 8 * 1024;
+
+// Appends status line and header of a response, date included, and makes room for a short body. The caller has checked
+// that header_is_sound().
 void append_head(std::string& out, int status, const Headers& headers, Framing framing, Persistence persistence);
 // Appends "HTTP/1.1 101 .." with these headers.
 void append_upgrade(std::string& out, const Headers& headers);

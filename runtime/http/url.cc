@@ -39,9 +39,9 @@ std::string CallTarget::origin() const {
 }
 
 std::optional<UrlParts> split_url(std::string_view url) noexcept {
-  const auto scheme = url.find("://");
-  if (scheme == url.npos) return std::nullopt;
-  const auto end = std::min(url.find_first_of("/?#", scheme + 3), url.size());
+  std::size_t end = url.starts_with("http://") ? 7 : url.starts_with("https://") ? 8 : 0;
+  if (end == 0) return std::nullopt;
+  while (end < url.size() && url[end] != '/' && url[end] != '?' && url[end] != '#') ++end;
   UrlParts parts{url.substr(0, end), url.substr(end)};
   for (std::size_t i = 0; i < parts.target.size(); ++i) {
     const char c = parts.target[i];
