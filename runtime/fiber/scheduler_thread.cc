@@ -23,6 +23,9 @@ constexpr auto kComplainEvery = std::chrono::seconds(5);
 }  // namespace
 
 SchedulerThread::SchedulerThread(SchedulerOptions options) {
+  // Made by whoever logs first, it would be in the moment of a shortage; and ThreadSanitizer does not see how spdlog
+  // hands it to other threads.
+  spdlog::default_logger_raw();
   struct Started {
     std::shared_ptr<Inbox> inbox;
     std::shared_ptr<const Heartbeat> heartbeat;

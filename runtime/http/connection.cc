@@ -17,6 +17,7 @@
 #include "runtime/fiber/scheduler.h"
 #include "runtime/http/exchange_state.h"
 #include "runtime/http/request_parser.h"
+#include "runtime/http/request_target.h"
 #include "runtime/http/server_state.h"
 #include "runtime/net/proxy_header_reader.h"
 

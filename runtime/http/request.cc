@@ -1,47 +1,7 @@
-#include <algorithm>
-
 #include "runtime/http/request_state.h"
+#include "runtime/http/request_target.h"
 
 namespace penstock::http {
-namespace {
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-}  // namespace
-
-std::string_view path_of(std::string_view target) {
-  if (!target.starts_with('/')) {
-    if (const auto scheme = target.find("://"); scheme != target.npos) {
-      const auto slash = target.find_first_of("/?", scheme + 3);
-      if (slash == target.npos || target[slash] == '?') return "/";
-      target.remove_prefix(slash);
-    }
-  }
-  return target.substr(0, target.find_first_of("?#"));
-}
-
-std::string percent_decode(std::string_view text, bool plus_is_space) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size()) {
-      const int high = hex_digit(text[i + 1]);
-      const int low = hex_digit(text[i + 2]);
-      if (high >= 0 && low >= 0) {
-        out.push_back(static_cast<char>(high * 16 + low));
-        i += 2;
-        continue;
-      }
-    }
-    out.push_back(plus_is_space && text[i] == '+' ? ' ' : text[i]);
-  }
-  return out;
-}
 
 std::string_view Request::method() const { return state_->head.method(); }
 std::string_view Request::target() const { return state_->head.target(); }
@@ -56,21 +16,7 @@ std::string_view Request::peer() const {
   return state_->peer;
 }
 
-std::optional<std::string> Request::query(std::string_view name) const {
-  const std::string_view target = state_->head.target();
-  const auto mark = target.find('?');
-  if (mark == target.npos) return std::nullopt;
-  std::string_view rest = target.substr(mark + 1);
-  rest = rest.substr(0, rest.find('#'));
-  while (!rest.empty()) {
-    const std::string_view pair = rest.substr(0, rest.find('&'));
-    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
-    const auto equals = pair.find('=');
-    if (percent_decode(pair.substr(0, equals), true) != name) continue;
-    return equals == pair.npos ? std::string() : percent_decode(pair.substr(equals + 1), true);
-  }
-  return std::nullopt;
-}
+std::optional<std::string> Request::query(std::string_view name) const { return query_value(target(), name); }
 
 std::string_view Request::param(std::string_view name) const {
   for (const auto& [key, value] : state_->params) {

@@ -27,16 +27,6 @@ RequestParser::RequestParser(std::size_t max_header_bytes, std::uint64_t max_bod
   }
 }
 
-std::size_t RequestParser::put(boost::asio::const_buffer buffer, boost::system::error_code& ec) {
-  // The shortest of what ends a body.
-  constexpr std::size_t kLastChunk = std::string_view("0\r\n\r\n").size();
-  if (header_done_ && !in_chunk_ && chunked() && buffer.size() < kLastChunk) {
-    ec = beast_http::error::need_more;
-    return 0;
-  }
-  return basic_parser::put(buffer, ec);
-}
-
 RequestHead RequestParser::head() const { return RequestHead(draft()); }
 
 void RequestParser::on_request_impl(beast_http::verb, text method, text target, int version, error_code&) {

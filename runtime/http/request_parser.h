@@ -1,13 +1,12 @@
 #pragma once
 
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/http/basic_parser.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "penstock/http.h"
+#include "runtime/http/message_parser.h"
 #include "runtime/http/request_head.h"
 
 namespace penstock::http {
@@ -20,13 +19,10 @@ struct Refusal {
 
 // Beast's parser of one request. What it finds in the header goes to the thread's draft, of which head() makes what the
 // request keeps: between the first put() of a header and head() the fiber must not wait.
-class RequestParser final : public boost::beast::http::basic_parser<true> {
+class RequestParser final : public MessageParser<true> {
  public:
   // No body limit: zero.
   RequestParser(std::size_t max_header_bytes, std::uint64_t max_body_bytes);
-
-  // As Beast's, which takes it for granted that a chunk's header is not looked at before five bytes are there.
-  std::size_t put(boost::asio::const_buffer buffer, boost::system::error_code& ec);
 
   // Of a complete header.
   RequestHead head() const;
@@ -55,11 +51,6 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   void on_header_impl(error_code&) override { header_done_ = true; }
   void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
   std::size_t on_body_impl(text body, error_code&) override;
-  void on_chunk_header_impl(std::uint64_t size, text, error_code&) override { in_chunk_ = size != 0; }
-  std::size_t on_chunk_body_impl(std::uint64_t left, text body, error_code& ec) override {
-    in_chunk_ = left != body.size();
-    return on_body_impl(body, ec);
-  }
   void on_finish_impl(error_code&) override {}
 
   std::string* body_ = nullptr;
@@ -70,7 +61,6 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   std::uint8_t encodings_ = 0;
   bool started_ = false;
   bool header_done_ = false;
-  bool in_chunk_ = false;
   bool length_ = false;
   bool plainly_chunked_ = false;
   bool expects_ = false;

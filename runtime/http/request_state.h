@@ -27,10 +27,4 @@ struct Request::State {
   std::string_view trace_id;
 };
 
-// The path of a request's target: without the query, and without scheme and authority if it is in absolute form.
-std::string_view path_of(std::string_view target);
-
-// %XX decoded, and "+" as a space in queries; what is no valid escape stays as it is.
-std::string percent_decode(std::string_view text, bool plus_is_space);
-
 }  // namespace penstock::http

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/beast/http/error.hpp>
 #include <cstring>
+#include <string_view>
 
 namespace penstock::http {
 namespace {
@@ -24,7 +25,15 @@ void ResponseParser::on_response_impl(int status, string_view, int, error_code&)
   response_.headers.reserve(8);
 }
 
-void ResponseParser::on_field_impl(boost::beast::http::field, string_view text, string_view value, error_code&) {
+void ResponseParser::on_field_impl(boost::beast::http::field, string_view text, string_view value, error_code& ec) {
+  if (!header_done_) {
+    const std::size_t line = text.size() + value.size() + std::string_view(": \r\n").size();
+    if (line > head_left_) {
+      ec = boost::beast::http::error::header_limit;
+      return;
+    }
+    head_left_ -= line;
+  }
   (header_done_ ? trailers_ : response_.headers)
       .emplace_back(std::string(text.data(), text.size()), std::string(value.data(), value.size()));
 }
@@ -46,12 +55,6 @@ std::size_t ResponseParser::on_body_impl(string_view body, error_code& ec) {
   filled_ += n;
   if (n < body.size()) ec = boost::beast::http::error::need_buffer;
   return n;
-}
-
-void ResponseParser::on_chunk_header_impl(std::uint64_t, string_view, error_code&) {}
-
-std::size_t ResponseParser::on_chunk_body_impl(std::uint64_t, string_view body, error_code& ec) {
-  return on_body_impl(body, ec);
 }
 
 void ResponseParser::on_finish_impl(error_code&) {}

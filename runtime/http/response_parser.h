@@ -1,22 +1,29 @@
 #pragma once
 
-#include <boost/beast/http/basic_parser.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include "penstock/http_message.h"
+#include "runtime/http/message_parser.h"
 
 namespace penstock::http {
 
 // Beast's parser of one answer, with what it finds put where it is to stay. Its body is appended to the Response, or,
 // when `streamed`, goes to the room that is given for it.
-class ResponseParser final : public boost::beast::http::basic_parser<false> {
+class ResponseParser final : public MessageParser<false> {
  public:
   enum class Body { whole, streamed };
 
   // `response` and `trailers` outlive it.
   ResponseParser(Response& response, Headers& trailers, Body body);
+
+  // Beast's own is for what comes at a time: it has no bound for a head that comes field by field.
+  void header_limit(std::uint32_t bytes) {
+    head_left_ = bytes;
+    MessageParser::header_limit(bytes);
+  }
 
   // Room for the body that comes next; put() may be given bytes of this same memory. A full room ends put() with
   // error::need_buffer.
@@ -37,13 +44,12 @@ class ResponseParser final : public boost::beast::http::basic_parser<false> {
   void on_header_impl(error_code& ec) override;
   void on_body_init_impl(const boost::optional<std::uint64_t>& length, error_code& ec) override;
   std::size_t on_body_impl(string_view body, error_code& ec) override;
-  void on_chunk_header_impl(std::uint64_t size, string_view extensions, error_code& ec) override;
-  std::size_t on_chunk_body_impl(std::uint64_t left, string_view body, error_code& ec) override;
   void on_finish_impl(error_code& ec) override;
 
   Response& response_;
   Headers& trailers_;
   const Body body_;
+  std::size_t head_left_ = std::numeric_limits<std::size_t>::max();
   bool header_done_ = false;
   char* room_ = nullptr;
   std::size_t room_size_ = 0;

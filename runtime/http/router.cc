@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "runtime/http/message.h"
-#include "runtime/http/request_state.h"
+#include "runtime/http/request_target.h"
 
 namespace penstock::http {
 namespace {

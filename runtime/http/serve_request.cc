@@ -11,6 +11,7 @@
 #include "penstock/fiber.h"
 #include "penstock/http_client.h"
 #include "runtime/http/exchange_state.h"
+#include "runtime/http/request_target.h"
 #include "runtime/http/request_timeout.h"
 #include "runtime/http/server_state.h"
 #include "runtime/http/trace_context.h"

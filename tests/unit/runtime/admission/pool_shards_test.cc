@@ -127,21 +127,27 @@ TEST_P(PoolShards, ALoweredLimitHoldsAtOnce) {
 
 TEST_P(PoolShards, WhoWaitsIsServedInOrderByTheNextThatEndsAnywhere) {
   constexpr int kLimit = 100;
+  constexpr int kWaiting = 5;
   auto pool = PoolAccess::make(policy_with(kLimit), metrics);
   Threads threads(static_cast<unsigned>(GetParam()));
   on_each(threads, [&](unsigned) { come_and_go(*pool, 10); });
+  std::atomic<int> ending{-1};
   std::atomic<bool> leave{false};
   std::atomic<int> held{0};
   std::vector<std::function<void()>> ends;
-  for (unsigned i = 0; i < threads.size(); ++i) {
+  for (int i = 0; i < GetParam(); ++i) {
     ends.push_back(threads.start(
-        [&] {
+        [&, i] {
           std::vector<Pool::Permit> permits;
           for (int k = 0; k < kLimit / GetParam(); ++k) permits.push_back(pool->acquire());
           held += static_cast<int>(permits.size());
+          for (int k = i; k < kWaiting; k += GetParam()) {
+            EXPECT_TRUE(eventually([&] { return ending >= k; }));
+            permits.pop_back();
+          }
           EXPECT_TRUE(eventually([&] { return leave.load(); }));
         },
-        i));
+        static_cast<unsigned>(i)));
   }
   std::vector<int> order;
   threads.run([&] {
@@ -149,18 +155,25 @@ TEST_P(PoolShards, WhoWaitsIsServedInOrderByTheNextThatEndsAnywhere) {
     std::vector<Pool::Permit> rest;
     while (pool->in_flight() < kLimit) rest.push_back(pool->acquire());
     std::vector<Fiber> fibers;
-    for (int i = 0; i < 5; ++i) {
+    for (int i = 0; i < kWaiting; ++i) {
       fibers.push_back(spawn("waits", [&, i] {
         Pool::Permit permit = pool->acquire();
         order.push_back(i);
+        EXPECT_TRUE(eventually([&] { return leave.load(); }));
       }));
       ASSERT_TRUE(eventually([&] { return pool->queue_length() == i + 1; }));
+    }
+    std::vector<int> served;
+    for (int i = 0; i < kWaiting; ++i) {
+      ending = i;
+      served.push_back(i);
+      EXPECT_TRUE(eventually([&] { return order == served; }));
+      EXPECT_EQ(pool->queue_length(), kWaiting - 1 - i);
     }
     leave = true;
     for (Fiber& fiber : fibers) fiber.join();
   });
   for (auto& end : ends) end();
-  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4}));
   EXPECT_EQ(pool->in_flight(), 0);
 }
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/http/request_state.h"
+#include "runtime/http/request_target.h"
 
 namespace penstock::http {
 namespace {
