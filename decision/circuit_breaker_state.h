@@ -1,0 +1,104 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "decision/call_window.h"
+#include "decision/usefulness.h"
+#include "decision/usual_latency.h"
+#include "penstock/decision/call_list.h"
+#include "penstock/decision/circuit_breaker.h"
+
+namespace penstock::decision {
+
+// From the first admitted calls to all of them.
+inline constexpr Duration kSlowStart = std::chrono::milliseconds(1500);
+
+struct CircuitBreaker::State {
+  State(const BreakerPolicy& policy, Duration timeout, std::uint64_t seed);
+
+  // Calls that began before the last close by probes say nothing about the upstream as it is now.
+  bool counts(const Call& call) const { return call.era >= first_era; }
+
+  void age(Call& call, int bin) {
+    for (; call.bin < bin; ++call.bin) {
+      if (counts(call)) usefulness.survived(call.bin, call.started);
+    }
+  }
+  void mark_slow(Call& call, Instant now);
+  void age_all(CallList& list, Instant now);
+
+  void add_patience(Duration sum, std::int64_t calls);
+  Duration typical_patience() const;
+
+  // --- states
+
+  // In [0,1).
+  double uniform();
+  Duration jittered(Duration d);
+
+  void change(BreakerState to, Instant now, std::string reason, std::string message);
+  void open(Instant now, Instant due, std::string reason, std::string message);
+  void half_open(Instant now);
+  // Probes of earlier batches still count when they end, but no longer hold a place.
+  void next_batch(Instant now);
+  void close(Instant now, std::string reason, std::string message, bool forget);
+  void reopen(Instant now, std::string message);
+
+  bool admit_closed(Instant now);
+  void probe_ended(Call& call, CallOutcome outcome, Instant now);
+  int probes_to_fail() const { return policy.probes / 2 + 1; }
+
+  // --- judging: circuit_breaker_judges.cc
+
+  void judge_rules(Instant now);
+  void judge_usefulness(Instant now, double pressure);
+  // A trip for lack of usefulness was wrong if the calls from before it, or slow probes, are answered in time after
+  // all.
+  void judge_late_answers(Instant now);
+  void judge_probes(Instant now);
+  Duration hang_limit() const;
+
+  BreakerPolicy policy;
+  Duration timeout;
+  std::uint64_t random;
+
+  BreakerState state = BreakerState::closed;
+  BreakerForce forced = BreakerForce::automatic;
+  std::deque<Transition> transitions;
+
+  CallList calls;
+  // Which rule for slow calls lanes have last been looked at by.
+  std::uint32_t slow_rule = 0;
+  CallWindow window;
+  Usefulness usefulness;
+  UsualLatency usual;
+  double patience = 0;
+  std::optional<Instant> below_since;
+  Instant ticked{};
+
+  // Grows with every change that sets calls apart.
+  std::uint32_t era = 0;
+  std::uint32_t first_era = 0;
+  bool by_usefulness = false;
+  int late_answers = 0;
+
+  Instant opened_at{};
+  Instant probe_due{};
+  std::vector<Call*> probes;
+  std::uint32_t batch_era = 0;
+  int probing = 0;
+  Instant batch_started{};
+  Instant batch_ends{};
+  int probes_succeeded = 0;
+  int probes_failed = 0;
+
+  std::optional<Instant> slow_start;
+  double credit = 0;
+};
+
+}  // namespace penstock::decision
