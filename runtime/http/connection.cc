@@ -119,7 +119,7 @@ void Connection::on_readable(bool left) noexcept {
 
 void Connection::collect_header() noexcept {
   error_code ec;
-  const std::size_t n = socket().read_now(received.data(), received.size(), ec);
+  const std::size_t n = socket().try_read(received.data(), received.size(), ec);
   if (would_block(ec)) return;
   // A client that left may still be answered.
   if (ec) return start();
@@ -136,7 +136,7 @@ void Connection::collect_header() noexcept {
 void Connection::discard() noexcept {
   while (true) {
     error_code ec;
-    const std::size_t n = socket().read_now(received.data(), received.size(), ec);
+    const std::size_t n = socket().try_read(received.data(), received.size(), ec);
     if (would_block(ec)) return;
     discarded_ += static_cast<std::uint32_t>(n);
     if (ec || discarded_ > kLingerBytes) return close();
@@ -374,7 +374,7 @@ void Connection::append_input(const char* data, std::size_t size) {
 }
 
 void Connection::receive_now(error_code& ec) {
-  const std::size_t n = socket().read_now(received.data(), received.size(), ec);
+  const std::size_t n = socket().try_read(received.data(), received.size(), ec);
   if (!ec) input_ = {received.data(), n};
 }
 
@@ -405,7 +405,7 @@ bool Connection::send(std::string_view head, std::string_view body) {
   if (!secure_) {
     const iovec parts[] = {{const_cast<char*>(head.data()), head.size()},
                            {const_cast<char*>(body.data()), body.size()}};
-    sent = socket_.write_now(parts, body.empty() ? 1 : 2, ec);
+    sent = socket_.try_write_parts(parts, body.empty() ? 1 : 2, ec);
     if (ec && !would_block(ec)) return false;
     if (sent == head.size() + body.size()) return true;
   }

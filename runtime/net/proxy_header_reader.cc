@@ -12,7 +12,7 @@ ProxyHeader read_proxy_header(Socket& socket, Duration at_most, error_code& ec) 
   std::string bytes;
   for (;;) {
     std::array<char, kMostProxyHeader> ahead;
-    std::size_t n = socket.peek_now(ahead.data(), ahead.size(), ec);
+    std::size_t n = socket.try_peek(ahead.data(), ahead.size(), ec);
     if (ec == boost::asio::error::would_block) {
       const Duration left = until - std::chrono::steady_clock::now();
       if (left <= Duration::zero()) {
@@ -33,7 +33,7 @@ ProxyHeader read_proxy_header(Socket& socket, Duration at_most, error_code& ec) 
       return header;
     }
     if (header.result == ProxyHeader::Result::complete) n = header.size - before;
-    if (socket.read_now(ahead.data(), n, ec) != n && !ec) ec = make_error_code(boost::system::errc::io_error);
+    if (socket.try_read(ahead.data(), n, ec) != n && !ec) ec = make_error_code(boost::system::errc::io_error);
     if (ec || header.result == ProxyHeader::Result::complete) return header;
   }
 }

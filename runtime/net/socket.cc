@@ -44,6 +44,9 @@ class Socket::Watch final : public fiber::Watch {
   void check_hangup();
   bool hung_up();
   void end_waits() noexcept;
+  // One system call that receives, if the reactor has told of anything.
+  template <class Receive>
+  std::size_t receive(Receive&& receive, error_code& ec);
 
   Wait* reader = nullptr;
   Wait* writer = nullptr;
@@ -174,73 +177,6 @@ bool Socket::readable() const { return watch_ != nullptr && watch_->readable; }
 
 bool Socket::hung_up() { return watch_ != nullptr && watch_->hung_up(); }
 
-std::size_t Socket::read_now(void* to, std::size_t size, error_code& ec) {
-  ec = {};
-  if (watch_ == nullptr) {
-    ec = boost::asio::error::bad_descriptor;
-    return 0;
-  }
-  ssize_t n;
-  do {
-    n = ::recv(watch_->fd(), to, size, MSG_DONTWAIT);
-  } while (n < 0 && errno == EINTR);
-  if (n > 0) {
-    // As in read_parts().
-    if (static_cast<std::size_t>(n) < size && !watch_->peer_left) watch_->emptied();
-    return static_cast<std::size_t>(n);
-  }
-  if (n == 0) {
-    ec = boost::asio::error::eof;
-  } else if (errno == EAGAIN) {
-    watch_->emptied();
-    ec = boost::asio::error::would_block;
-  } else {
-    ec = last_error();
-  }
-  return 0;
-}
-
-std::size_t Socket::write_now(const iovec* parts, int count, error_code& ec) {
-  ec = {};
-  if (watch_ == nullptr) {
-    ec = boost::asio::error::bad_descriptor;
-    return 0;
-  }
-  msghdr message{};
-  message.msg_iov = const_cast<iovec*>(parts);
-  message.msg_iovlen = static_cast<std::size_t>(count);
-  ssize_t n;
-  do {
-    n = count == 1 ? ::send(watch_->fd(), parts->iov_base, parts->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
-                   : ::sendmsg(watch_->fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-  } while (n < 0 && errno == EINTR);
-  if (n >= 0) return static_cast<std::size_t>(n);
-  ec = errno == EAGAIN ? error_code(boost::asio::error::would_block) : last_error();
-  return 0;
-}
-
-std::size_t Socket::peek_now(void* to, std::size_t size, error_code& ec) {
-  ec = {};
-  if (watch_ == nullptr) {
-    ec = boost::asio::error::bad_descriptor;
-    return 0;
-  }
-  ssize_t n;
-  do {
-    n = ::recv(watch_->fd(), to, size, MSG_DONTWAIT | MSG_PEEK);
-  } while (n < 0 && errno == EINTR);
-  if (n > 0) return static_cast<std::size_t>(n);
-  if (n == 0) {
-    ec = boost::asio::error::eof;
-  } else if (errno == EAGAIN) {
-    watch_->emptied();
-    ec = boost::asio::error::would_block;
-  } else {
-    ec = last_error();
-  }
-  return 0;
-}
-
 int begin_connect(const Endpoint& to, bool& connected, error_code& ec) {
   Address address;
   if (!to_address(to, address)) {
@@ -291,61 +227,69 @@ Socket Socket::connect(const Endpoint& to, Duration timeout, error_code& ec) {
   return socket;
 }
 
-std::size_t Socket::try_read_parts(const iovec* parts, int count, error_code& ec) {
-  ec = {};
-  if (watch_ == nullptr) {
-    ec = boost::asio::error::bad_descriptor;
-    return 0;
-  }
-  if (!watch_->readable) {
-    ec = boost::asio::error::would_block;
-    return 0;
-  }
-  for (;;) {
-    const ssize_t n =
-        count == 1 ? ::recv(watch_->fd(), parts->iov_base, parts->iov_len, 0) : ::readv(watch_->fd(), parts, count);
-    if (n > 0) {
-      std::size_t room = 0;
-      for (int i = 0; i < count; ++i) room += parts[i].iov_len;
-      // A short read has emptied a stream (epoll(7)); its end is still to be read.
-      if (static_cast<std::size_t>(n) < room && !watch_->peer_left) watch_->emptied();
-      watch_->check_hangup();
-      return static_cast<std::size_t>(n);
-    }
-    if (n < 0 && errno == EINTR) continue;
+template <class Receive>
+std::size_t Socket::Watch::receive(Receive&& receive, error_code& ec) {
+  if (readable) {
+    ssize_t n;
+    do {
+      n = receive();
+    } while (n < 0 && errno == EINTR);
+    if (n > 0) return static_cast<std::size_t>(n);
     if (n == 0) {
       ec = boost::asio::error::eof;
-    } else if (errno == EAGAIN) {
-      watch_->emptied();
-      ec = boost::asio::error::would_block;
-    } else {
-      ec = last_error();
+      return 0;
     }
-    return 0;
+    if (errno != EAGAIN) {
+      ec = last_error();
+      return 0;
+    }
+    emptied();
   }
+  ec = boost::asio::error::would_block;
+  return 0;
+}
+
+std::size_t Socket::try_read_parts(const iovec* parts, int count, error_code& ec) {
+  if (!has_watch(ec)) return 0;
+  const std::size_t n = watch_->receive(
+      [&] {
+        return count == 1 ? ::recv(watch_->fd(), parts->iov_base, parts->iov_len, 0)
+                          : ::readv(watch_->fd(), parts, count);
+      },
+      ec);
+  if (ec) return 0;
+  std::size_t room = 0;
+  for (int i = 0; i < count; ++i) room += parts[i].iov_len;
+  // A short read has emptied a stream (epoll(7)); its end is still to be read.
+  if (n < room && !watch_->peer_left) watch_->emptied();
+  watch_->check_hangup();
+  return n;
+}
+
+std::size_t Socket::try_peek(void* to, std::size_t size, error_code& ec) {
+  if (!has_watch(ec)) return 0;
+  return watch_->receive([&] { return ::recv(watch_->fd(), to, size, MSG_PEEK); }, ec);
 }
 
 std::size_t Socket::try_write_parts(const iovec* parts, int count, error_code& ec) {
+  if (!has_watch(ec)) return 0;
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = static_cast<std::size_t>(count);
+  ssize_t n;
+  do {
+    n = count == 1 ? ::send(watch_->fd(), parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
+                   : ::sendmsg(watch_->fd(), &message, MSG_NOSIGNAL);
+  } while (n < 0 && errno == EINTR);
+  if (n >= 0) return static_cast<std::size_t>(n);
+  ec = errno == EAGAIN ? error_code(boost::asio::error::would_block) : last_error();
+  return 0;
+}
+
+bool Socket::has_watch(error_code& ec) const {
   ec = {};
-  if (watch_ == nullptr) {
-    ec = boost::asio::error::bad_descriptor;
-    return 0;
-  }
-  for (;;) {
-    ssize_t n;
-    if (count == 1) {
-      n = ::send(watch_->fd(), parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
-    } else {
-      msghdr message{};
-      message.msg_iov = const_cast<iovec*>(parts);
-      message.msg_iovlen = static_cast<std::size_t>(count);
-      n = ::sendmsg(watch_->fd(), &message, MSG_NOSIGNAL);
-    }
-    if (n >= 0) return static_cast<std::size_t>(n);
-    if (errno == EINTR) continue;
-    ec = errno == EAGAIN ? error_code(boost::asio::error::would_block) : last_error();
-    return 0;
-  }
+  if (watch_ == nullptr) ec = boost::asio::error::bad_descriptor;
+  return watch_ != nullptr;
 }
 
 Instant Socket::io_until() const {
@@ -353,47 +297,36 @@ Instant Socket::io_until() const {
 }
 
 void Socket::wait_readable(error_code& ec) {
-  ec = {};
-  if (watch_ == nullptr) {
-    ec = boost::asio::error::bad_descriptor;
-  } else if (!watch_->readable) {
-    watch_->wait(watch_->reader, io_until(), "data to read", ec);
-  }
+  if (has_watch(ec) && !watch_->readable) watch_->wait(watch_->reader, io_until(), "data to read", ec);
 }
 
 void Socket::wait_writable(error_code& ec) {
-  ec = {};
-  if (watch_ == nullptr) {
-    ec = boost::asio::error::bad_descriptor;
-  } else {
-    watch_->wait(watch_->writer, io_until(), "room to write", ec);
+  if (has_watch(ec)) watch_->wait(watch_->writer, io_until(), "room to write", ec);
+}
+
+// Tries, and waits in between.
+template <class Side, class Try>
+std::size_t Socket::until_done(Side Watch::*side, const char* what, error_code& ec, Try&& attempt) {
+  fiber::Scheduler::current()->breathe();
+  Instant until{};
+  for (;;) {
+    const std::size_t n = attempt();
+    if (ec != boost::asio::error::would_block) return n;
+    if (until == Instant{}) until = io_until();
+    if (!watch_->wait(watch_->*side, until, what, ec)) return 0;
   }
 }
 
 std::size_t Socket::read_parts(const iovec* parts, int count, error_code& ec) {
   ec = {};
   if (count == 0) return 0;
-  fiber::Scheduler::current()->breathe();
-  Instant until{};
-  for (;;) {
-    const std::size_t n = try_read_parts(parts, count, ec);
-    if (ec != boost::asio::error::would_block) return n;
-    if (until == Instant{}) until = io_until();
-    if (!watch_->wait(watch_->reader, until, "data to read", ec)) return 0;
-  }
+  return until_done(&Watch::reader, "data to read", ec, [&] { return try_read_parts(parts, count, ec); });
 }
 
 std::size_t Socket::write_parts(const iovec* parts, int count, error_code& ec) {
   ec = {};
   if (count == 0) return 0;
-  fiber::Scheduler::current()->breathe();
-  Instant until{};
-  for (;;) {
-    const std::size_t n = try_write_parts(parts, count, ec);
-    if (ec != boost::asio::error::would_block) return n;
-    if (until == Instant{}) until = io_until();
-    if (!watch_->wait(watch_->writer, until, "room to write", ec)) return 0;
-  }
+  return until_done(&Watch::writer, "room to write", ec, [&] { return try_write_parts(parts, count, ec); });
 }
 
 bool Socket::stale() {

@@ -70,18 +70,18 @@ class Socket final : public Stream {
   bool readable() const;
   // Whether the peer has left, and all that it sent before was read.
   bool hung_up();
-  // Without waiting: boost::asio::error::would_block instead.
-  std::size_t read_now(void* to, std::size_t size, error_code& ec);
-  std::size_t write_now(const iovec* parts, int count, error_code& ec);
-  // Leaves what it reads to be read again.
-  std::size_t peek_now(void* to, std::size_t size, error_code& ec);
-
   std::size_t read_parts(const iovec* parts, int count, error_code& ec) override;
   std::size_t write_parts(const iovec* parts, int count, error_code& ec) override;
 
   // The same without a wait: boost::asio::error::would_block when there is nothing to read, no room to write.
   std::size_t try_read_parts(const iovec* parts, int count, error_code& ec);
   std::size_t try_write_parts(const iovec* parts, int count, error_code& ec);
+  std::size_t try_read(void* to, std::size_t size, error_code& ec) {
+    const iovec part{to, size};
+    return try_read_parts(&part, 1, ec);
+  }
+  // Leaves what it reads to be read again.
+  std::size_t try_peek(void* to, std::size_t size, error_code& ec);
   // Until a try may give something else than would_block; for as long as a read or write would wait.
   void wait_readable(error_code& ec);
   void wait_writable(error_code& ec);
@@ -92,7 +92,11 @@ class Socket final : public Stream {
  private:
   class Watch;
 
+  // False, with ec: it is closed.
+  bool has_watch(error_code& ec) const;
   Instant io_until() const;
+  template <class Side, class Try>
+  std::size_t until_done(Side Watch::*side, const char* what, error_code& ec, Try&& attempt);
 
   Watch* watch_ = nullptr;
   Duration io_timeout_{};
