@@ -165,7 +165,7 @@ void Connection::refused(std::exception_ptr) noexcept {
   if (!plain || expired_ || thread_.draining || thread_.closing) return close();
   if (own_.empty()) {
     error_code ec;
-    socket().read_now(received.data(), received.size(), ec);
+    socket().try_read(received.data(), received.size(), ec);
     // Nothing is lost yet.
     if (would_block(ec)) return park(Stage::idle);
     if (ec) return close();
@@ -176,7 +176,7 @@ void Connection::refused(std::exception_ptr) noexcept {
   }
   const iovec part = {const_cast<char*>(kRefusal.data()), kRefusal.size()};
   error_code ec;
-  if (socket().write_now(&part, 1, ec) != kRefusal.size()) return close();
+  if (socket().try_write_parts(&part, 1, ec) != kRefusal.size()) return close();
   linger();
 }
 
