@@ -19,57 +19,14 @@
 #include "runtime/http/request_parser.h"
 #include "runtime/http/request_target.h"
 #include "runtime/http/server_state.h"
-#include "runtime/net/proxy_header_reader.h"
 
 namespace penstock::http {
 namespace {
 
 using boost::system::error_code;
 
-constexpr std::size_t kReceive = 64 * 1024;
-// What a client sends after the last word to it: beyond, the connection is reset.
-constexpr std::uint32_t kLingerBytes = 1024 * 1024;
 // Requests that one connection may have served before others have their turn.
 constexpr int kRequestsInTurn = 16;
-
-// What the connections of a thread receive into, and answer from.
-constinit thread_local std::array<char, kReceive> received{};
-
-bool would_block(const error_code& ec) { return ec == boost::asio::error::would_block; }
-
-// What is handed over by an upgrade.
-class HandedOver final : public net::Stream {
- public:
-  // `owner` holds the stream.
-  HandedOver(std::shared_ptr<void> owner, net::Stream& stream, std::string ahead, ServerState::Place place)
-      : owner_(std::move(owner)), stream_(stream), ahead_(std::move(ahead)), place_(std::move(place)) {}
-
-  std::size_t read_parts(const iovec* parts, int count, error_code& ec) override {
-    if (at_ == ahead_.size()) return stream_.read_parts(parts, count, ec);
-    ec = {};
-    std::size_t read = 0;
-    for (int i = 0; i < count && at_ < ahead_.size(); ++i) {
-      const std::size_t n = ahead_.copy(static_cast<char*>(parts[i].iov_base), parts[i].iov_len, at_);
-      at_ += n;
-      read += n;
-    }
-    return read;
-  }
-  std::size_t write_parts(const iovec* parts, int count, error_code& ec) override {
-    return stream_.write_parts(parts, count, ec);
-  }
-  void set_io_timeout(Duration d) override { stream_.set_io_timeout(d); }
-  bool is_open() const override { return stream_.is_open(); }
-  void shutdown_send() override { stream_.shutdown_send(); }
-  void close() override { stream_.close(); }
-
- private:
-  const std::shared_ptr<void> owner_;
-  net::Stream& stream_;
-  const std::string ahead_;
-  std::size_t at_ = 0;
-  const ServerState::Place place_;
-};
 
 }  // namespace
 
@@ -117,33 +74,6 @@ void Connection::on_readable(bool left) noexcept {
   }
 }
 
-void Connection::collect_header() noexcept {
-  error_code ec;
-  const std::size_t n = socket().try_read(received.data(), received.size(), ec);
-  if (would_block(ec)) return;
-  // A client that left may still be answered.
-  if (ec) return start();
-  const std::size_t before = own_.size() - std::min<std::size_t>(own_.size(), 3);
-  try {
-    append_input(received.data(), n);
-  } catch (const std::bad_alloc&) {
-    return close();
-  }
-  // Complete, or too long: for the parser to say.
-  if (own_.find("\r\n\r\n", before) != own_.npos || own_.size() > options().max_header_bytes) start();
-}
-
-void Connection::discard() noexcept {
-  while (true) {
-    error_code ec;
-    const std::size_t n = socket().try_read(received.data(), received.size(), ec);
-    if (would_block(ec)) return;
-    discarded_ += static_cast<std::uint32_t>(n);
-    if (ec || discarded_ > kLingerBytes) return close();
-    if (!socket().readable()) return;
-  }
-}
-
 void Connection::check_hangup() noexcept {
   if (watching_ == nullptr || !(secure_ ? secure_->tls.peer_closed() : socket().hung_up())) return;
   client_left_ = true;
@@ -165,9 +95,9 @@ void Connection::refused(std::exception_ptr) noexcept {
   if (!plain || expired_ || thread_.draining || thread_.closing) return close();
   if (own_.empty()) {
     error_code ec;
-    socket().try_read(received.data(), received.size(), ec);
+    receive_now(ec);
     // Nothing is lost yet.
-    if (would_block(ec)) return park(Stage::idle);
+    if (ec == boost::asio::error::would_block) return park(Stage::idle);
     if (ec) return close();
   }
   try {
@@ -252,7 +182,7 @@ Connection::Next Connection::serve_next() {
       } else {
         receive_now(ec);
       }
-      if (would_block(ec)) return nothing;
+      if (ec == boost::asio::error::would_block) return nothing;
       if (ec) return Next::close;
     }
   }
@@ -299,30 +229,6 @@ Connection::Next Connection::serve_next() {
   return next;
 }
 
-bool Connection::has_input() { return socket().readable() || (secure_ && secure_->tls.pending()); }
-
-void Connection::learn_peer() {
-  error_code ec;
-  const net::ProxyHeader header = net::read_proxy_header(socket(), options().header_timeout, ec);
-  if (ec) {
-    thread_.server.failed_proxy_headers->add();
-    spdlog::debug("PROXY header from {}: {}", peer_.to_string(), *header.why != '\0' ? header.why : ec.message());
-    throw Cancelled("no PROXY header");
-  }
-  if (header.source) peer_ = *header.source;
-}
-
-void Connection::shake_hands() {
-  secure_ = std::make_unique<Secure>(std::move(socket_), *thread_.server.tls);
-  try {
-    secure_->tls.handshake(options().header_timeout);
-  } catch (const net::TlsError& e) {
-    thread_.server.failed_handshakes->add();
-    spdlog::debug("{} from {}", e.what(), peer_.to_string());
-    throw Cancelled("no TLS");
-  }
-}
-
 Connection::Next Connection::left_early() {
   thread_.metrics(nullptr).finished(kClientLeft, decision::Priority::normal, Duration::zero());
   thread_.server.note_left(peer_, "left in the middle of a header");
@@ -350,96 +256,6 @@ void Connection::park(Stage stage) {
   thread_.move(*this, stage);
   // What came while it was served has been told already.
   if (has_input()) on_readable(false);
-}
-
-// --- input
-
-void Connection::keep_input() {
-  if (input_.empty()) {
-    own_.clear();
-    input_ = {};
-    return;
-  }
-  if (owns_input()) {
-    own_.erase(0, static_cast<std::size_t>(input_.data() - own_.data()));
-  } else {
-    own_.assign(input_);
-  }
-  input_ = own_;
-}
-
-void Connection::append_input(const char* data, std::size_t size) {
-  own_.append(data, size);
-  input_ = own_;
-}
-
-void Connection::receive_now(error_code& ec) {
-  const std::size_t n = socket().try_read(received.data(), received.size(), ec);
-  if (!ec) input_ = {received.data(), n};
-}
-
-void Connection::receive(Duration timeout, error_code& ec) {
-  keep_input();
-  stream().set_io_timeout(timeout);
-  // Nothing waits between the system call and here.
-  const std::size_t n = stream().read_some(boost::asio::buffer(received), ec);
-  if (ec) return;
-  if (own_.empty()) {
-    input_ = {received.data(), n};
-  } else {
-    append_input(received.data(), n);
-  }
-}
-
-// --- output
-
-std::string& Connection::shared_text() {
-  static thread_local std::string text;
-  text.clear();
-  return text;
-}
-
-bool Connection::send(std::string_view head, std::string_view body) {
-  error_code ec;
-  std::size_t sent = 0;
-  if (!secure_) {
-    const iovec parts[] = {{const_cast<char*>(head.data()), head.size()},
-                           {const_cast<char*>(body.data()), body.size()}};
-    sent = socket_.try_write_parts(parts, body.empty() ? 1 : 2, ec);
-    if (ec && !would_block(ec)) return false;
-    if (sent == head.size() + body.size()) return true;
-  }
-  const auto took = [&](std::size_t n) {
-    const std::size_t of_head = std::min(n, head.size());
-    head.remove_prefix(of_head);
-    body.remove_prefix(n - of_head);
-  };
-  took(sent);
-  const std::string rest(head);
-  head = rest;
-  keep_shared_input();
-  stream().set_io_timeout(options().io_timeout);
-  while (!head.empty() || !body.empty()) {
-    took(stream().write_some(std::array{boost::asio::const_buffer(head.data(), head.size()),
-                                        boost::asio::const_buffer(body.data(), body.size())},
-                             ec));
-    if (ec) return false;
-  }
-  return true;
-}
-
-std::unique_ptr<net::Stream> Connection::hand_over() {
-  keep_input();
-  socket().observe(nullptr);
-  watching_ = nullptr;
-  input_ = {};
-  std::string ahead = std::exchange(own_, {});
-  if (secure_) {
-    const std::shared_ptr<Secure> owner = std::move(secure_);
-    return std::make_unique<HandedOver>(owner, owner->tls, std::move(ahead), std::move(place_));
-  }
-  const auto owner = std::make_shared<net::Socket>(std::move(socket_));
-  return std::make_unique<HandedOver>(owner, *owner, std::move(ahead), std::move(place_));
 }
 
 Connection::HangupWatch::HangupWatch(Connection& connection) : connection_(connection) {
