@@ -29,8 +29,10 @@ class RawSocket {
     const int on = 1;
     ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
-  static RawSocket connect(std::uint16_t port) {
+  // With a receive buffer of about that many bytes; 0: the system's.
+  static RawSocket connect(std::uint16_t port, int receive_buffer = 0) {
     RawSocket socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (receive_buffer != 0) ::setsockopt(socket.fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(port);

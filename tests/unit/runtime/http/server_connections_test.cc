@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -8,9 +9,11 @@
 #include <thread>
 #include <vector>
 
+#include "penstock/debug.h"
 #include "penstock/fiber.h"
 #include "tests/unit/runtime/http/raw_socket.h"
 #include "tests/unit/runtime/http/running_runtime.h"
+#include "tests/unit/runtime/http/witness.h"
 
 namespace penstock::http {
 namespace {
@@ -27,7 +30,7 @@ std::size_t open_descriptors() {
 
 class HttpManyConnections : public ::testing::Test {
  protected:
-  void serve(ServerOptions options = {}, unsigned threads = 2) {
+  void serve(ServerOptions options = {}, unsigned threads = 2, const std::string& method = "DELETE") {
     // Part of a header holds up a drain.
     runtime.emplace(threads, milliseconds(50));
     options.port = 0;
@@ -39,6 +42,7 @@ class HttpManyConnections : public ::testing::Test {
       return Response::text("done");
     });
     server->route("POST", "/size", [](const Request& r) { return Response::text(std::to_string(r.body().size())); });
+    server->route(method, "/refusing", [](const Request&) { return Response::text("never"); });
     runtime->start();
     // Acceptors, keepers, the ticker.
     ASSERT_TRUE(eventually([&] { return fibers() == 2 * threads + 1; }));
@@ -104,6 +108,7 @@ TEST_F(HttpManyConnections, TenThousandPipelinedRequestsAreAnsweredInOrderWhileO
   for (int i = 0; i < 10'000; ++i) ASSERT_EQ(greedy.read_answer().body, std::to_string(i));
   sending.join();
   other.join();
+  EXPECT_TRUE(eventually([&] { return requests(**runtime, "/number/{n}", "200") == 10'000; }));
 }
 
 TEST_F(HttpManyConnections, KeepTheNextRequestWhileAHandlerWaitsAndOthersSendTheirs) {
@@ -122,6 +127,38 @@ TEST_F(HttpManyConnections, KeepTheNextRequestWhileAHandlerWaitsAndOthersSendThe
     EXPECT_EQ(held.read_answer().body, "done");
     EXPECT_EQ(held.read_answer().body, "1");
     ASSERT_TRUE(eventually([&] { return fibers() == at_rest; }));
+  }
+}
+
+TEST_F(HttpManyConnections, KeepTheNextRequestWhileAWriteWaitsAndOthersSendTheirs) {
+  // Refused in many words before there is a handler: the first to wait is the write.
+  serve({}, 1, std::string(4000, 'M'));
+  const auto refused = [&] { return requests(**runtime, "/refusing", "405"); };
+  const auto writes = [&] {
+    const FiberDump dump = dump_fibers(**runtime);
+    return std::any_of(dump.fibers.begin(), dump.fibers.end(),
+                       [](const FiberInfo& fiber) { return fiber.waiting_for.starts_with("room to write"); });
+  };
+  constexpr int kTogether = 10;
+  std::string some;
+  for (int i = 0; i < kTogether; ++i) some += "GET /refusing HTTP/1.1\r\nHost: t\r\n\r\n";
+  int behind = 0;
+  while (behind == 0) {
+    const double before = refused();
+    RawSocket held = RawSocket::connect(server->port(), 4096);
+    int sent = 0;
+    do {
+      ASSERT_TRUE(held.send(some));
+      sent += kTogether;
+      ASSERT_TRUE(eventually([&] { return refused() == before + sent || writes(); }));
+    } while (!writes());
+    // Those that were received with the one that is being answered.
+    behind = sent - static_cast<int>(refused() - before) - 1;
+    RawSocket other = connect();
+    const std::string longer = "GET /number/2 HTTP/1.1\r\nHost: t\r\nX-Pad: " + std::string(1000, 'x') + "\r\n\r\n";
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(other.ask(longer).body, "2");
+    EXPECT_TRUE(writes());
+    for (int i = 0; i < sent; ++i) ASSERT_EQ(held.read_answer().status, 405) << i << " of " << sent;
   }
 }
 
