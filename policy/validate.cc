@@ -144,7 +144,15 @@ class Validation {
     if (pool.has_memory_bytes() && pool.memory_bytes() < (1 << 20)) {
       report(at + ".memory_bytes", cat(pool.memory_bytes(), " bytes are too few (at least 1MiB)"));
     }
-    if (pool.has_fallback_limit()) in_range(at + ".fallback_limit", pool.fallback_limit(), 1, kMost);
+    if (pool.has_fallback_limit()) {
+      const std::size_t before = found_.size();
+      in_range(at + ".fallback_limit", pool.fallback_limit(), 1, kMost);
+      const int max = pool.has_max() ? pool.max() : defaults.max;
+      if (found_.size() == before && max > 0 && pool.fallback_limit() > max) {
+        report(at + ".fallback_limit",
+               cat(pool.fallback_limit(), " is above max (", max, pool.has_max() ? ")" : ", the default)"));
+      }
+    }
     if (pool.has_queue()) queue(at + ".queue", pool.queue());
     if (!pool.has_sizing()) return;
     const v1::Sizing& sizing = pool.sizing();

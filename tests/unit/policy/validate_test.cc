@@ -107,6 +107,11 @@ TEST(Validate, PoolBounds) {
   EXPECT_THAT(pool("memory_bytes: 1048576"), IsEmpty());
   EXPECT_THAT(pool("memory_bytes: 1048575"), ElementsAre(testing::_));
   EXPECT_THAT(pool("fallback_limit: 0"), ElementsAre(testing::_));
+  EXPECT_THAT(pool("max: 100 fallback_limit: 100"), IsEmpty());
+  EXPECT_THAT(pool("max: 100 fallback_limit: 101"),
+              ElementsAre("spec.pools[0].fallback_limit: 101 is above max (100)"));
+  EXPECT_THAT(pool("fallback_limit: 20001"),
+              ElementsAre("spec.pools[0].fallback_limit: 20001 is above max (20000, the default)"));
   EXPECT_THAT(pool("sizing { headroom: 1 reaction { seconds: 60 } }"), IsEmpty());
   EXPECT_THAT(pool("sizing { headroom: 0.9 reaction { seconds: 61 } }"),
               ElementsAre("spec.pools[0].sizing.headroom: 0.9 is out of range (1 to 10)",
