@@ -3,12 +3,15 @@
 
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 
 namespace penstock::policy {
 namespace {
 
 using std::chrono::nanoseconds;
+
+constexpr std::int64_t kSecond = 1'000'000'000;
 
 struct TimeUnit {
   std::string_view name;
@@ -17,7 +20,7 @@ struct TimeUnit {
 // Largest first.
 constexpr std::array<TimeUnit, 6> kTimeUnits{{{"h", 3'600'000'000'000},
                                               {"m", 60'000'000'000},
-                                              {"s", 1'000'000'000},
+                                              {"s", kSecond},
                                               {"ms", 1'000'000},
                                               {"us", 1'000},
                                               {"ns", 1}}};
@@ -94,8 +97,19 @@ absl::StatusOr<std::int64_t> parse_bytes(std::string_view text) {
 std::string format_duration(nanoseconds value) {
   const std::int64_t count = value.count();
   if (count == 0) return "0s";
-  for (const TimeUnit& unit : kTimeUnits)
-    if (count % unit.nanoseconds == 0) return cat(count / unit.nanoseconds, unit.name);
+  for (const TimeUnit& unit : kTimeUnits) {
+    const std::int64_t whole = count / unit.nanoseconds;
+    std::int64_t rest = count % unit.nanoseconds;
+    if (rest == 0) return cat(whole, unit.name);
+    // What is left of an hour or a minute is no decimal fraction.
+    if (whole == 0 || unit.nanoseconds > kSecond) continue;
+    std::string text = cat(whole, ".");
+    for (std::int64_t place = unit.nanoseconds / 10; rest != 0; place /= 10) {
+      text += static_cast<char>('0' + std::abs(rest / place));
+      rest %= place;
+    }
+    return text += unit.name;
+  }
   return cat(count, "ns");
 }
 

@@ -15,7 +15,8 @@ absl::StatusOr<std::chrono::nanoseconds> parse_duration(std::string_view text);
 // A whole number of bytes, or of KiB, MiB, GiB, TiB: "1048576", "512MiB".
 absl::StatusOr<std::int64_t> parse_bytes(std::string_view text);
 
-// The shortest text that the parsers above read back to the same value; a negative duration has a "-" before it.
+// What the parsers above read back to the same value, in the largest unit that it is one of, or of which it is a whole
+// number: "1.5s", "90m"; a negative duration has a "-" before it.
 std::string format_duration(std::chrono::nanoseconds value);
 std::string format_bytes(std::int64_t value);
 

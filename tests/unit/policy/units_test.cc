@@ -30,7 +30,15 @@ TEST(Duration, IsPrintedAsItIsRead) {
        {std::chrono::nanoseconds(0ns), std::chrono::nanoseconds(1ns), std::chrono::nanoseconds(1500ms),
         std::chrono::nanoseconds(90s), std::chrono::nanoseconds(3h), std::chrono::nanoseconds(1234567891ns)})
     EXPECT_EQ(*parse_duration(format_duration(value)), value) << format_duration(value);
-  EXPECT_EQ(format_duration(1500ms), "1500ms");
+  EXPECT_EQ(format_duration(1500ms), "1.5s");
+  EXPECT_EQ(format_duration(1'234'567'891ns), "1.234567891s");
+  EXPECT_EQ(format_duration(12'050us), "12.05ms");
+  EXPECT_EQ(format_duration(250ms), "250ms");
+  EXPECT_EQ(format_duration(90s), "90s");
+  EXPECT_EQ(format_duration(90min), "90m");
+  EXPECT_EQ(format_duration(-1500ms), "-1.5s");
+  EXPECT_EQ(format_duration(std::chrono::nanoseconds::min()), "-9223372036.854775808s");
+  EXPECT_EQ(format_duration(-7ns), "-7ns");
   EXPECT_EQ(format_duration(60s), "1m");
 }
 

@@ -90,7 +90,7 @@ TEST(Validate, RouteDeadlines) {
   };
   EXPECT_THAT(deadline("seconds: 3600"), IsEmpty());
   EXPECT_THAT(deadline("nanos: 1000000"), IsEmpty());
-  EXPECT_THAT(deadline("nanos: 999999"), ElementsAre("spec.routes[0].deadline: 999999ns is out of range (1ms to 1h)"));
+  EXPECT_THAT(deadline("nanos: 999999"), ElementsAre("spec.routes[0].deadline: 999.999us is out of range (1ms to 1h)"));
   EXPECT_THAT(deadline("seconds: 3601"), ElementsAre("spec.routes[0].deadline: 3601s is out of range (1ms to 1h)"));
   EXPECT_THAT(deadline(""), ElementsAre("spec.routes[0].deadline: 0s is out of range (1ms to 1h)"));
   EXPECT_THAT(deadline("seconds: -1"), ElementsAre(testing::_));
