@@ -18,8 +18,9 @@
 namespace penstock::fiber {
 namespace {
 
-// The bound on how long I/O waits behind fibers that are always ready.
+// The bounds on how long I/O and timers wait behind fibers that are always ready.
 constexpr int kSwitchesPerTurn = 61;
+constexpr auto kTurnAtLeastEvery = std::chrono::milliseconds(1);
 constexpr auto kPollAtLeastEvery = std::chrono::microseconds(100);
 // Operations on always-ready descriptors before a fiber lets others run.
 constexpr int kOperationsPerSwitch = 64;
@@ -217,7 +218,8 @@ Properties* Scheduler::hand_over(Properties::Phase leaving_is) noexcept {
 }
 
 bool Scheduler::dispatcher_is_due() const noexcept {
-  return dispatcher_ != nullptr && (ready_.empty() || switches_ >= kSwitchesPerTurn);
+  return dispatcher_ != nullptr &&
+         (ready_.empty() || switches_ >= kSwitchesPerTurn || now_ - turned_ >= kTurnAtLeastEvery);
 }
 
 Properties* Scheduler::choose() noexcept {
@@ -307,6 +309,7 @@ void Scheduler::tell_delay(Duration delay) noexcept {
 
 void Scheduler::take_turn() noexcept {
   read_clock();
+  turned_ = now_;
   if (short_delays_ != 0) {
     const auto count = static_cast<Duration::rep>(std::exchange(short_delays_, 0));
     const Duration sum = std::exchange(short_delay_sum_, Duration::zero());
@@ -342,7 +345,7 @@ void Scheduler::suspend_until(Instant const& until) noexcept {
   // What is made ready from now on has not been ready while the thread slept.
   read_clock();
   beat(*running_);
-  polled_ = now_;
+  turned_ = polled_ = now_;
   reactor_.hand_out();
   timers_.expire(now_);
 }

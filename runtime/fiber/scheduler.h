@@ -65,10 +65,10 @@ class DelayedTask final : private Timer {
 // taken by a worker fiber: the one that has just ended another task takes it in place, without a switch; else the one
 // that was parked last, whose stack is the hottest; else one is made.
 //
-// When the queue is empty, or every kSwitchesPerTurn switches and tasks, the dispatcher context takes a turn: it takes
-// in what other threads sent, ends the waits whose time has come, looks for events without waiting, and frees ended
-// workers. With nothing ready at all it sleeps in epoll, at most until the next timer. All callbacks run on the
-// dispatcher; they must not wait.
+// When the queue is empty, every kSwitchesPerTurn switches and tasks, and when the last one was a millisecond ago, the
+// dispatcher context takes a turn: it takes in what other threads sent, ends the waits whose time has come, looks for
+// events without waiting, and frees ended workers. With nothing ready at all it sleeps in epoll, at most until the next
+// timer. All callbacks run on the dispatcher; they must not wait.
 //
 // The clock is read once a turn and, in between, when a microsecond or so has passed since: now() lags at most that
 // much behind the last switch.
@@ -202,6 +202,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   Properties* dispatcher_ = nullptr;  // when it is ready
   Instant now_;
   std::uint64_t ticks_ = 0;  // of the processor, when the clock was read
+  Instant turned_{};
   Instant polled_{};
   // Runs from this length on are looked at when they end.
   Duration long_run_;

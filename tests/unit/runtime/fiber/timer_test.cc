@@ -31,6 +31,34 @@ TEST(Timer, ShortSleepsAreShort) {
   });
 }
 
+// Fibers that compute and let others run hold timers up for about as long as each of them runs once.
+TEST(Timer, ShortSleepsAreShortBesideFibersThatAreAlwaysReady) {
+  Threads threads;
+  threads.run([] {
+    bool done = false;
+    std::vector<Fiber> busy;
+    for (int i = 0; i < 4; ++i) {
+      busy.push_back(spawn("busy", [&] {
+        while (!done) {
+          for (const Instant start = Clock::now(); Clock::now() - start < 500us;) {
+          }
+          yield();
+        }
+      }));
+    }
+    std::vector<Duration> late;
+    for (int i = 0; i < 31; ++i) {
+      const Instant start = Clock::now();
+      sleep_for(1ms);
+      late.push_back(Clock::now() - start - 1ms);
+    }
+    done = true;
+    for (Fiber& fiber : busy) fiber.join();
+    std::nth_element(late.begin(), late.begin() + 15, late.end());
+    EXPECT_LT(late[15], 8ms);
+  });
+}
+
 TEST(Timer, AHundredThousandAtOnce) {
   constexpr int kTimers = 100'000;
   Threads threads;
