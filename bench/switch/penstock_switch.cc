@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <utility>
 
 #include "bench/switch/sync_costs.h"
 #include "penstock/runtime.h"
@@ -47,7 +48,10 @@ double timer_ns() {
 // A fiber for later that is stopped before its time.
 double spawn_later_ns() {
   return bench::nanoseconds_each(kRounds, [] {
-    for (int i = 0; i < kRounds; ++i) spawn_after(std::chrono::hours(1), "timer", [] {}).cancel();
+    for (int i = 0; i < kRounds; ++i) {
+      spawn_after(std::chrono::hours(1), "timer", [] {}).cancel();
+      if (i % 10'000 == 0) yield();
+    }
   });
 }
 
@@ -59,14 +63,25 @@ int main() {
       .spawn("bench",
              [] {
                yield_ns();
-               std::printf("{\"yield_ns\":%.1f,\"spawn_join_ns\":%.1f,\"handoff_ns\":%.1f,", yield_ns(),
-                           spawn_join_ns(), bench::ping_pong_ns(kRounds / 2) / 2);
-               std::printf("\"timer_ns\":%.1f,\"timer_of_10000_ns\":%.1f,\"spawn_later_ns\":%.1f,", timer_ns(),
-                           bench::deadline_in_crowd_ns(10'000), spawn_later_ns());
-               std::printf("\"channel_ns\":%.1f,\"buffered_channel_ns\":%.1f,\"mutex_ns\":%.1f,",
-                           bench::channel_ns(kRounds), bench::channel_ns(kRounds, 64), bench::mutex_ns(kRounds));
-               std::printf("\"contended_mutex_ns\":%.1f,\"spawn_100_ns\":%.1f}\n", bench::contended_mutex_ns(kRounds),
-                           spawn_many_ns(100));
+               const std::pair<const char*, double> figures[] = {
+                   {"yield_ns", yield_ns()},
+                   {"spawn_join_ns", spawn_join_ns()},
+                   {"handoff_ns", bench::ping_pong_ns(kRounds / 2) / 2},
+                   {"timer_ns", timer_ns()},
+                   {"timer_of_10000_ns", bench::deadline_in_crowd_ns(10'000)},
+                   {"spawn_later_ns", spawn_later_ns()},
+                   {"channel_ns", bench::channel_ns(kRounds)},
+                   {"buffered_channel_ns", bench::channel_ns(kRounds, 64)},
+                   {"mutex_ns", bench::mutex_ns(kRounds)},
+                   {"contended_mutex_ns", bench::contended_mutex_ns(kRounds)},
+                   {"spawn_100_ns", spawn_many_ns(100)},
+               };
+               char before = '{';
+               for (const auto& [name, figure] : figures) {
+                 std::printf("%c\"%s\":%.1f", before, name, figure);
+                 before = ',';
+               }
+               std::printf("}\n");
              })
       .join();
 }

@@ -54,12 +54,15 @@ void Fiber::State::inherit(const fiber::FiberState& parent) {
   account_ = parent.account;
 }
 
-void Fiber::State::start_now() noexcept { fiber::Scheduler::current()->start(*hold()); }
+void Fiber::State::start_now() noexcept { fiber::Scheduler::current()->start(*this); }
 
 void Fiber::State::start_at(Instant t) {
-  delay_ = std::make_unique<fiber::DelayedTask>(*this);
-  fiber::Scheduler::current()->start_at(t, *delay_);
-  hold();
+  try {
+    fiber::Scheduler::current()->start_at(t, delay_.emplace(*this));
+  } catch (...) {
+    release();
+    throw;
+  }
 }
 
 void Fiber::State::run() noexcept {
@@ -208,10 +211,7 @@ Fiber FiberAccess::spawn_after(Duration d, std::string_view name, Callable fn) {
 Fiber FiberAccess::spawn_at(const std::shared_ptr<fiber::Inbox>& home, std::string_view name, Callable fn) {
   Fiber fiber;
   fiber.state_ = Fiber::State::make(home, name, std::move(fn));
-  const bool posted = home->post([state = fiber.state_->hold()] {
-    state->start_now();
-    state->release();
-  });
+  const bool posted = home->post([state = fiber.state_] { state->start_now(); });
   if (!posted) {
     fiber.state_->release();
     throw std::logic_error("the scheduler thread has ended");

@@ -3,11 +3,13 @@
 #include <atomic>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "penstock/fiber.h"
 #include "penstock/spin_lock.h"
+#include "runtime/fiber/delayed_task.h"
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/fiber/inbox.h"
 #include "runtime/fiber/task.h"
@@ -15,14 +17,10 @@
 
 namespace penstock {
 
-namespace fiber {
-class DelayedTask;
-}  // namespace fiber
-
 // What a handle and its fiber share, and the task that becomes the fiber. One block, with the name behind it. Counts
 // its references: the handle, the task until its end, and posts that are under way.
 struct Fiber::State final : fiber::Task {
-  // With one reference.
+  // With two references: the handle's, and one that starting it takes.
   static State* make(std::shared_ptr<fiber::Inbox> home, std::string_view name, Callable fn);
   State* hold() noexcept {
     references_.fetch_add(1, std::memory_order_relaxed);
@@ -36,7 +34,7 @@ struct Fiber::State final : fiber::Task {
   // On the fiber's thread.
   void inherit(const fiber::FiberState& parent);
   void start_now() noexcept;
-  // At that time, if it is not cancelled first. Throws std::bad_alloc.
+  // At that time, if it is not cancelled first. Throws std::bad_alloc, without the reference as well.
   void start_at(Instant t);
   void cancel_here() noexcept;
   // With a reference, which is dropped.
@@ -60,7 +58,7 @@ struct Fiber::State final : fiber::Task {
   // Whether it was in the list.
   bool leave(Joiner& joiner) noexcept;
 
-  std::atomic<unsigned> references_{1};
+  std::atomic<unsigned> references_{2};
   const std::size_t name_size_;
   const std::shared_ptr<fiber::Inbox> home_;
 
@@ -68,8 +66,8 @@ struct Fiber::State final : fiber::Task {
   bool cancelled_early_ = false;
   // Null before its time and from its end on.
   fiber::FiberState* running_ = nullptr;
-  // Null once it was started.
-  std::unique_ptr<fiber::DelayedTask> delay_;
+  // Not set once it was started.
+  std::optional<fiber::DelayedTask> delay_;
   Instant deadline_ = Instant::max();
   std::shared_ptr<fiber::RequestAccount> account_;
   Callable fn_;

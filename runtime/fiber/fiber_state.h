@@ -61,7 +61,7 @@ bool on_fiber() noexcept;
 void require_fiber(const char* what);
 // The clock of the calling thread's scheduler as of its last turn: cheap, at most a turn old.
 Instant cached_now() noexcept;
-// The time that so long after now is; Instant::max() when there is none.
+// The time that is so long after now, or on a scheduler thread up to 2 us more; Instant::max() when there is none.
 Instant time_in(Duration d) noexcept;
 // Index of the calling scheduler thread, in [0, threads); 0 elsewhere.
 unsigned thread_index() noexcept;

@@ -41,6 +41,7 @@ constexpr auto kTellLongRunsEvery = std::chrono::seconds(1);
 constexpr auto kShortDelay = std::chrono::microseconds(5);
 // A microsecond at 2 GHz: the processor's counter runs at 1 to 5 GHz.
 [[maybe_unused]] constexpr std::uint64_t kTicksBetweenReads = 2'000;
+constexpr auto kLongestBetweenReads = std::chrono::microseconds(2);
 
 }  // namespace
 
@@ -112,6 +113,11 @@ void Scheduler::read_clock_seldom() noexcept {
   if (__builtin_ia32_rdtsc() - ticks_ < kTicksBetweenReads) return;
 #endif
   read_clock();
+}
+
+Instant Scheduler::soon() noexcept {
+  read_clock_seldom();
+  return now_ + kLongestBetweenReads;
 }
 
 void Scheduler::awakened(boost::fibers::context* context) noexcept {
@@ -414,7 +420,8 @@ Instant cached_now() noexcept {
 }
 
 Instant time_in(Duration d) noexcept {
-  const Instant now = std::chrono::steady_clock::now();
+  Scheduler* scheduler = Scheduler::current();
+  const Instant now = scheduler != nullptr ? scheduler->soon() : std::chrono::steady_clock::now();
   return d > Instant::max() - now ? Instant::max() : now + d;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "penstock/error.h"
+#include "runtime/fiber/delayed_task.h"
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/fiber/heartbeat.h"
 #include "runtime/fiber/inbox.h"
@@ -44,21 +45,6 @@ struct RunWatch {
   RunWatch* next = nullptr;
 };
 
-// Starts a task at a time; it counts as a fiber until then.
-class DelayedTask final : private Timer {
- public:
-  explicit DelayedTask(Task& task) : task_(task) {}
-  // Whether its time has not come, and it was not withdrawn.
-  bool waits() const noexcept { return listed_.is_linked(); }
-
- private:
-  friend class Scheduler;
-  void on_time() noexcept override;
-
-  Task& task_;
-  boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>> listed_;
-};
-
 // The fibers of one thread, with the reactor and the timers inside Boost.Fiber's algorithm.
 //
 // What is ready is in a queue, first come first served: fibers that go on, and tasks that have not started. A task is
@@ -85,6 +71,8 @@ class Scheduler final : public boost::fibers::algo::algorithm {
 
   unsigned index() const noexcept { return options_.index; }
   Instant now() const noexcept { return now_; }
+  // Not before now, and 2 us after it at most; cheaper than the clock.
+  Instant soon() noexcept;
   const std::shared_ptr<Inbox>& inbox() const noexcept { return inbox_; }
   TimerWheel& timers() noexcept { return timers_; }
   Reactor& reactor() noexcept { return reactor_; }

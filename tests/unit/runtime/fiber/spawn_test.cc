@@ -141,6 +141,19 @@ TEST(Future, HasTheResult) {
   });
 }
 
+TEST(SpawnAfter, OnAThreadThatCancelsAllIsRefusedAtOnce) {
+  Threads threads;
+  threads.run([&] {
+    threads[0].cancel_all();
+    EXPECT_THROW(sleep_for(10s), Cancelled);
+    auto captured = std::make_shared<int>(1);
+    Fiber fiber = spawn_after(1h, "never", [captured] {});
+    EXPECT_TRUE(fiber.done());
+    EXPECT_EQ(captured.use_count(), 1);
+    EXPECT_THROW(fiber.join(), Cancelled);
+  });
+}
+
 TEST(Future, RethrowsAndMayBeAskedAgainAfterADeadline) {
   Threads threads;
   threads.run([] {

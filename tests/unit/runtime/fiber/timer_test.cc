@@ -36,26 +36,26 @@ TEST(Timer, ShortSleepsAreShortBesideFibersThatAreAlwaysReady) {
   Threads threads;
   threads.run([] {
     bool done = false;
+    int runs = 0;
     std::vector<Fiber> busy;
     for (int i = 0; i < 4; ++i) {
       busy.push_back(spawn("busy", [&] {
         while (!done) {
+          ++runs;
           for (const Instant start = Clock::now(); Clock::now() - start < 500us;) {
           }
           yield();
         }
       }));
     }
-    std::vector<Duration> late;
-    for (int i = 0; i < 31; ++i) {
-      const Instant start = Clock::now();
+    for (int i = 0; i < 20; ++i) {
+      runs = 0;
       sleep_for(1ms);
-      late.push_back(Clock::now() - start - 1ms);
+      // Its own millisecond, one until timers are looked at, and the turn of each.
+      EXPECT_LE(runs, 12);
     }
     done = true;
     for (Fiber& fiber : busy) fiber.join();
-    std::nth_element(late.begin(), late.begin() + 15, late.end());
-    EXPECT_LT(late[15], 8ms);
   });
 }
 
