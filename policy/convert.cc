@@ -49,6 +49,17 @@ decision::Priority priority(v1::Priority value) {
   }
 }
 
+decision::KneeTest knee_test(v1::KneeTest value) {
+  switch (value) {
+    case v1::KNEE_TEST_OFF:
+      return decision::KneeTest::off;
+    case v1::KNEE_TEST_OBSERVE:
+      return decision::KneeTest::observe;
+    default:
+      return decision::KneeTest::act;
+  }
+}
+
 decision::PoolPolicy pool(const v1::Pool& from) {
   decision::PoolPolicy to;
   to.name = from.name();
@@ -98,6 +109,7 @@ decision::UpstreamPolicy upstream(const v1::Upstream& from) {
   if (from.limit().mode() == v1::LIMIT_MODE_FIXED) to.limit.mode = decision::LimitMode::fixed;
   if (from.limit().has_min()) to.limit.min = from.limit().min();
   if (from.limit().has_max()) to.limit.max = from.limit().max();
+  to.limit.knee_test = knee_test(from.limit().knee_test());
   to.breaker = breaker(from.breaker());
   if (from.has_timeout()) to.timeout = to_chrono(from.timeout());
   if (from.has_retry_budget()) to.retry_budget = from.retry_budget();

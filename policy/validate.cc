@@ -212,6 +212,7 @@ class Validation {
       }
     }
     choice(at + ".limit.mode", upstream.limit().mode(), v1::LimitMode_IsValid(upstream.limit().mode()));
+    choice(at + ".limit.knee_test", upstream.limit().knee_test(), v1::KneeTest_IsValid(upstream.limit().knee_test()));
     const decision::LimitPolicy limit;
     bounds(at + ".limit", upstream.limit(), limit.min, limit.max);
     if (upstream.has_breaker()) breaker(at + ".breaker", upstream.breaker());

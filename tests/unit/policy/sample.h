@@ -43,6 +43,7 @@ spec:
         mode: adaptive
         min: 4
         max: 5000
+        kneeTest: observe
       breaker:
         slowCall:
           over: 3s

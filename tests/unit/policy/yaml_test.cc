@@ -129,6 +129,8 @@ TEST(Yaml, EnumsListTheirWords) {
   EXPECT_THAT(problems(with_upstream("      limit: {mode: fixd}\n")),
               ElementsAre("f:8:21: limit.mode: expected one of adaptive, fixed, found \"fixd\" (did you mean fixed?)"));
   EXPECT_THAT(problems(with_upstream("      limit: {mode: ADAPTIVE}\n")), SizeIs(1));
+  // A word of the enum, although it is a boolean elsewhere.
+  EXPECT_THAT(problems(with_upstream("      limit: {kneeTest: off}\n")), IsEmpty());
   EXPECT_THAT(problems(with_upstream("      limit: {mode: unspecified}\n")), SizeIs(1));
 }
 

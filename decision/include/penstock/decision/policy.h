@@ -57,10 +57,14 @@ struct RoutePolicy {
 
 enum class LimitMode { adaptive, fixed };
 
+// Whether the cause of slowness is looked for by cutting concurrency: cause_test.h.
+enum class KneeTest { off, observe, act };
+
 struct LimitPolicy {
   LimitMode mode = LimitMode::adaptive;
   int min = 4;
   int max = 5000;
+  KneeTest knee_test = KneeTest::act;
   bool operator==(const LimitPolicy&) const = default;
 };
 
