@@ -225,7 +225,9 @@ std::unique_ptr<net::Stream> Exchange::State::upgrade(const Headers* headers) {
     flush();
   }
   handed_over = true;
-  return connection.hand_over();
+  auto stream = connection.hand_over();
+  end_request();
+  return stream;
 }
 
 // --- what handlers see

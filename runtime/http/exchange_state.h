@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "penstock/fiber.h"
 #include "penstock/http_exchange.h"
 #include "penstock/pool.h"
 #include "runtime/http/connection.h"
@@ -22,6 +23,8 @@ struct Exchange::State {
 
   // Serves it, whatever happens.
   Connection::Next serve();
+  // Its place, its deadline and its account are no longer the handler's. At most once counts.
+  void end_request();
 
   // --- the request's body
 
@@ -59,6 +62,20 @@ struct Exchange::State {
   // Set when the connection cannot carry another request.
   bool close = false;
   bool handed_over = false;
+  // What holds while it is a request; null outside of the handler's call.
+  struct Bounds {
+    std::optional<Connection::HangupWatch> hangup;
+    Pool::Permit permit;
+    std::optional<DeadlineScope> deadline;
+    void end() {
+      permit = {};
+      deadline.reset();
+      hangup.reset();
+    }
+  };
+  Bounds* bounds = nullptr;
+  // Null after end_request().
+  std::shared_ptr<fiber::RequestAccount> account;
 
   int status = 0;
   bool started = false;
@@ -76,7 +93,7 @@ struct Exchange::State {
   Persistence persistence();
   void fail(int code, std::string text, std::optional<Duration> retry_after = std::nullopt);
   void log_failure(const char* what);
-  void count(const fiber::RequestAccount& account);
+  void count();
 };
 
 }  // namespace penstock::http

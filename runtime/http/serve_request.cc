@@ -43,7 +43,7 @@ Connection::Next Exchange::State::serve() {
     ~Serving() { connection.set_serving(nullptr); }
     Connection& connection;
   } serving(*this);
-  std::shared_ptr<fiber::RequestAccount> account = connection.thread().take_account();
+  account = connection.thread().take_account();
   fiber::set_account(account);
   if (const std::string_view header = request.head.find("traceparent"); !header.empty()) {
     if (const auto trace = TraceContext::parse(header)) {
@@ -83,12 +83,18 @@ Connection::Next Exchange::State::serve() {
     log_failure("an exception of unknown type");
     fail(500, "internal error");
   }
-  fiber::set_account(nullptr);
-  count(*account);
-  connection.thread().give_account(std::move(account));
+  end_request();
   if (handed_over || connection.client_left()) return Connection::Next::close;
   if (!parser.is_done()) return Connection::Next::linger;
   return close ? Connection::Next::close : Connection::Next::again;
+}
+
+void Exchange::State::end_request() {
+  if (!account) return;
+  if (bounds != nullptr) bounds->end();
+  fiber::set_account(nullptr);
+  count();
+  connection.thread().give_account(std::move(account));
 }
 
 void Exchange::State::route_and_handle() {
@@ -120,18 +126,20 @@ void Exchange::State::handle(const RouteHandler& handler) {
   connection.keep_shared_input();
 
   // A connection that was idle when the drain began looks hung up, see ServerThread::drain().
-  std::optional<Connection::HangupWatch> hangup;
-  if (options.cancel_on_disconnect && !connection.thread().draining) hangup.emplace(connection);
-  Pool::Permit permit;
-  std::optional<DeadlineScope> scope;
+  struct Bounded : Bounds {
+    explicit Bounded(State& state) : state(state) { state.bounds = this; }
+    ~Bounded() { state.bounds = nullptr; }
+    State& state;
+  } bounded(*this);
+  if (options.cancel_on_disconnect && !connection.thread().draining) bounded.hangup.emplace(connection);
   if (options.admission && !route->auxiliary) {
     const RouteDecision decided = connection.thread().server.registry.route(request.path);
     priority = decided.priority;
     if (decided.deadline) deadline = std::min(deadline, arrived + *decided.deadline);
-    if (deadline != Instant::max()) scope.emplace(deadline);
-    permit = decided.pool->acquire(decided.priority);
+    if (deadline != Instant::max()) bounded.deadline.emplace(deadline);
+    bounded.permit = decided.pool->acquire(decided.priority);
   } else if (deadline != Instant::max()) {
-    scope.emplace(deadline);
+    bounded.deadline.emplace(deadline);
   }
   if (handler.stream) {
     handler.stream(exchange);
@@ -141,9 +149,7 @@ void Exchange::State::handle(const RouteHandler& handler) {
   }
   const Response response = handler.plain(view);
   // The work is done: its place is free while the client reads.
-  permit = {};
-  scope.reset();
-  hangup.reset();
+  bounded.end();
   if (connection.client_left()) throw Cancelled("the client left");
   respond(response);
 }
@@ -184,18 +190,18 @@ void Exchange::State::log_failure(const char* what) {
   if (route->failures.may(fiber::cached_now())) spdlog::error("route {}: {}", route->pattern, what);
 }
 
-void Exchange::State::count(const fiber::RequestAccount& account) {
+void Exchange::State::count() {
   const Duration took = std::max(fiber::cached_now() - arrived, Duration::zero());
   const int code = connection.client_left() ? kClientLeft : status;
   if (route == nullptr || !route->auxiliary) {
     RouteMetrics& metrics = connection.thread().metrics(route);
     metrics.finished(code, priority, took);
     if (rejected && !connection.client_left()) metrics.rejected(priority, *rejected);
-    metrics.account(account);
+    metrics.account(*account);
   }
   if (!connection.options().access_log) return;
   Duration waiting{};
-  for (const auto& [upstream, time] : account.waiting) waiting += time;
+  for (const auto& [upstream, time] : account->waiting) waiting += time;
   connection.options().access_log({.method = request.head.method(),
                                    .target = request.head.target(),
                                    .peer = view.peer(),
@@ -203,8 +209,8 @@ void Exchange::State::count(const fiber::RequestAccount& account) {
                                    .status = code,
                                    .bytes = written,
                                    .took = took,
-                                   .running = account.running,
-                                   .ready = account.ready,
+                                   .running = account->running,
+                                   .ready = account->ready,
                                    .waiting = waiting});
 }
 

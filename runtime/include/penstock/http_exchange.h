@@ -90,7 +90,9 @@ class Exchange {
   bool started() const;
 
   // Answers 101 with "Connection: Upgrade" and these headers, and hands the connection over, with what the client has
-  // sent since. The stream belongs to this thread; it may outlive the handler, whose request then is over.
+  // sent since. The request is over then, and counted: the handler may go on for as long as the connection lasts, without
+  // a place in the pool, a deadline or an account. To be called outside of DeadlineScopes of its own. The stream belongs
+  // to this thread, and may outlive the handler; while that runs, a drain waits for it.
   std::unique_ptr<net::Stream> upgrade(const Headers& headers);
   // The same without an answer, for libraries that write it themselves.
   std::unique_ptr<net::Stream> take_over();
