@@ -26,6 +26,7 @@ struct Load {
 
 struct Arrival {
   Instant now;
+  // Let in before and not ended yet.
   int in_flight;
   decision::Priority priority;
   // Uniform in [0, 1), drawn by the caller.
@@ -44,6 +45,7 @@ enum class Fate {
 struct Ended {
   Instant now;
   Instant started;
+  // Of its arrival: without itself.
   int in_flight_at_start;
   Fate fate;
 };
@@ -59,6 +61,8 @@ class Limiter {
   virtual void tick(Instant, const Load&) {}
   // Of those that bound a number.
   virtual std::optional<double> limit() const { return std::nullopt; }
+  // Of those that cut off: whether they do now.
+  virtual bool open() const { return false; }
 };
 
 }  // namespace penstock::simulate
