@@ -60,13 +60,10 @@ std::optional<std::uint32_t> Line::expired(Instant now) {
   return std::nullopt;
 }
 
-std::optional<std::uint32_t> Line::take(Instant now) {
+std::optional<std::uint32_t> Line::first(Instant now) const {
+  const bool newest = rule_.order == Order::lifo || (rule_.order == Order::adaptive_lifo && congested(now));
   for (const Lane& lane : lanes_) {
-    if (lane.first == kNone) continue;
-    const bool newest = rule_.order == Order::lifo || (rule_.order == Order::adaptive_lifo && congested(now));
-    const std::uint32_t id = newest ? lane.last : lane.first;
-    remove(id, now);
-    return id;
+    if (lane.first != kNone) return newest ? lane.last : lane.first;
   }
   return std::nullopt;
 }

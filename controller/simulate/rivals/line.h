@@ -45,8 +45,8 @@ class Line {
   Instant last_empty() const { return last_empty_; }
 
   void add(std::uint32_t id, decision::Priority priority, Instant now);
-  // Who is next, who leaves the line; those whose time is over come out by expired() first.
-  std::optional<std::uint32_t> take(Instant now);
+  // Who is next; those whose time is over are to be taken out by expired() first.
+  std::optional<std::uint32_t> first(Instant now) const;
   // One whose time is over, who leaves the line.
   std::optional<std::uint32_t> expired(Instant now);
   bool remove(std::uint32_t id, Instant now);
