@@ -52,7 +52,8 @@ endfunction()
 
 # penstock_test(NAME SOURCES... LIBS libs... [LABELS labels...]) makes a GoogleTest program NAME and registers each of
 # its tests with ctest. A label of "slow" keeps a test out of `ctest -LE slow`. FOREIGN_LOCKS: linked libraries synchronise
-# by means that ThreadSanitizer does not see; what they alone touch is not looked at.
+# by means that ThreadSanitizer does not see; what they alone touch is not looked at. Below a folder that sets
+# PENSTOCK_TEST_AREA, that is a label too, and the target AREA_tests builds them.
 function(penstock_test name)
   cmake_parse_arguments(arg "FOREIGN_LOCKS" "TIMEOUT" "LIBS;LABELS" ${ARGN})
   penstock_program(${name} ${arg_UNPARSED_ARGUMENTS})
@@ -60,6 +61,13 @@ function(penstock_test name)
   _penstock_gtest_header(${name})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
+  endif()
+  if(PENSTOCK_TEST_AREA)
+    list(APPEND arg_LABELS ${PENSTOCK_TEST_AREA})
+    if(NOT TARGET ${PENSTOCK_TEST_AREA}_tests)
+      add_custom_target(${PENSTOCK_TEST_AREA}_tests)
+    endif()
+    add_dependencies(${PENSTOCK_TEST_AREA}_tests ${name})
   endif()
   set(_environment "")
   if("address" IN_LIST PENSTOCK_SANITIZE)
@@ -72,7 +80,9 @@ function(penstock_test name)
     endif()
     set(_environment ENVIRONMENT "TSAN_OPTIONS=${_options}")
   endif()
-  # An empty list of labels would take the next word for one: it comes last.
+  # Lists do not reach the tests: several labels become one, of which `ctest -L` looks for a part. No label at all would
+  # take the next word for one: it comes last.
+  list(JOIN arg_LABELS "-" _labels)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 30
-    PROPERTIES TIMEOUT ${arg_TIMEOUT} ${_environment} LABELS "${arg_LABELS}")
+    PROPERTIES TIMEOUT ${arg_TIMEOUT} ${_environment} LABELS "${_labels}")
 endfunction()

@@ -7,7 +7,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <future>
 #include <optional>
 #include <string>
 #include <thread>
@@ -61,26 +60,25 @@ class HttpsClient : public ::testing::Test {
   }
 
   Response get(const std::string& host) {
-    std::promise<Response> promise;
-    runtime->spawn("get", [&] {
-      try {
-        Client client(*runtime);
-        const std::string url = "https://" + host + ":" + std::to_string(port) + "/";
-        // The server is its own process: it may not listen yet.
-        for (int tries = 0;; ++tries) {
-          try {
-            promise.set_value(client.get(url));
-            return;
-          } catch (const CallError& e) {
-            if (tries > 200 || std::string_view(e.what()).find("connect to") == std::string_view::npos) throw;
-          }
-          sleep_for(std::chrono::milliseconds(20));
-        }
-      } catch (...) {
-        promise.set_exception(std::current_exception());
-      }
-    });
-    return promise.get_future().get();
+    Response response;
+    runtime
+        ->spawn("get",
+                [&] {
+                  Client client(*runtime);
+                  const std::string url = "https://" + host + ":" + std::to_string(port) + "/";
+                  // The server is its own process: it may not listen yet.
+                  for (int tries = 0;; ++tries) {
+                    try {
+                      response = client.get(url);
+                      return;
+                    } catch (const CallError& e) {
+                      if (tries > 200 || std::string_view(e.what()).find("connect to") == std::string_view::npos) throw;
+                    }
+                    sleep_for(std::chrono::milliseconds(20));
+                  }
+                })
+        .join();
+    return response;
   }
 
   std::string folder;

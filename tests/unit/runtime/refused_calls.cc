@@ -12,6 +12,7 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
+// Compiled without sanitizers, which call some of these before they are ready for code of theirs.
 namespace penstock::refused_calls {
 
 std::atomic<int> accept{0};
@@ -39,6 +40,9 @@ using namespace penstock;
 
 extern "C" {
 
+// A sanitizer's, if there is one: it has to know of memory that is used anew.
+[[gnu::weak]] void* __interceptor_mmap(void* at, size_t size, int protection, int flags, int fd, off_t offset);
+
 int accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
   if (refused_calls::refused(refused_calls::accept)) return -1;
   static auto* const next = refused_calls::real<decltype(accept4)>("accept4");
@@ -60,13 +64,8 @@ void* mmap(void* at, size_t size, int protection, int flags, int fd, off_t offse
   if ((flags & MAP_STACK) != 0 && (flags & MAP_NORESERVE) != 0 && refused_calls::refused(refused_calls::stacks)) {
     return MAP_FAILED;
   }
-#if defined(__SANITIZE_THREAD__)
-  // It has to know of memory that is used anew.
-  static auto* const next = refused_calls::real<decltype(mmap)>("mmap");
-  return next(at, size, protection, flags, fd, offset);
-#else
+  if (__interceptor_mmap != nullptr) return __interceptor_mmap(at, size, protection, flags, fd, offset);
   return reinterpret_cast<void*>(::syscall(SYS_mmap, at, size, protection, flags, fd, offset));
-#endif
 }
 
 }  // extern "C"

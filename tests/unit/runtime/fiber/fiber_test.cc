@@ -61,16 +61,22 @@ TEST(Fiber, SleepersWakeInTheOrderOfTheirDeadlines) {
   Threads threads;
   threads.run([] {
     std::vector<int> woken;
-    std::vector<Fiber> fibers;
-    const Instant start = Clock::now();
-    for (int i : {5, 1, 4, 2, 3, 0}) {
-      fibers.push_back(spawn("sleeper", [&woken, i, start] {
-        sleep_until(start + 20ms + i * 2ms);
-        EXPECT_GE(Clock::now(), start + 20ms + i * 2ms);
-        woken.push_back(i);
-      }));
+    Instant first, last_began;
+    // Until all sleep before the first is to wake.
+    for (auto lead = 20ms; last_began >= first; lead *= 4) {
+      woken.clear();
+      first = Clock::now() + lead;
+      std::vector<Fiber> fibers;
+      for (int i : {5, 1, 4, 2, 3, 0}) {
+        fibers.push_back(spawn("sleeper", [&, i] {
+          last_began = Clock::now();
+          sleep_until(first + i * 2ms);
+          EXPECT_GE(Clock::now(), first + i * 2ms);
+          woken.push_back(i);
+        }));
+      }
+      for (Fiber& fiber : fibers) fiber.join();
     }
-    for (Fiber& fiber : fibers) fiber.join();
     EXPECT_EQ(woken, (std::vector<int>{0, 1, 2, 3, 4, 5}));
   });
 }

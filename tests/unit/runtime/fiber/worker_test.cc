@@ -144,7 +144,8 @@ TEST(Worker, IoIsSeenWhileTasksFollowEachOther) {
 }
 
 TEST(Worker, TheMemoryOfABurstIsGivenBack) {
-  constexpr int kFibers = 3'000;
+  // Each costs a sanitizer much.
+  constexpr int kFibers = 1'500;
   Threads threads;
   threads.run([] {
     std::vector<Fiber> fibers;

@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <functional>
-#include <future>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,21 +37,13 @@ class RunningRuntime {
   // Runs fn on a fiber; its result, or what it threw.
   template <class F>
   std::invoke_result_t<F> on_fiber(F fn) {
-    std::promise<std::invoke_result_t<F>> promise;
-    auto result = promise.get_future();
-    runtime_.spawn("test", [&promise, &fn] {
-      try {
-        if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
-          fn();
-          promise.set_value();
-        } else {
-          promise.set_value(fn());
-        }
-      } catch (...) {
-        promise.set_exception(std::current_exception());
-      }
-    });
-    return result.get();
+    if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+      runtime_.spawn("test", [&fn] { fn(); }).join();
+    } else {
+      std::optional<std::invoke_result_t<F>> result;
+      runtime_.spawn("test", [&result, &fn] { result.emplace(fn()); }).join();
+      return *std::move(result);
+    }
   }
 
  private:
