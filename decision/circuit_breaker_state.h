@@ -9,9 +9,9 @@
 
 #include "decision/call_window.h"
 #include "decision/usefulness.h"
-#include "decision/usual_latency.h"
 #include "penstock/decision/call_list.h"
 #include "penstock/decision/circuit_breaker.h"
+#include "penstock/decision/usual_latency.h"
 
 namespace penstock::decision {
 

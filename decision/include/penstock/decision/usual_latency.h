@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -8,8 +7,9 @@
 
 namespace penstock::decision {
 
-// Latency when all is well: means of 60 calls, down at once, up by 0.2 % a window, because trouble must not become
-// usual (the baseline W_b of the node's loop).
+// Latency when all is well, W_b: means of kWindow calls; down by half of the way with each lower mean, up by 0.2 % a
+// window, because trouble must not become usual. Half of the way and not all of it: the least of many means of a
+// heavy-tailed latency lies far below what is usual.
 class UsualLatency {
  public:
   void add(Duration latency) { add(latency, 1); }
@@ -24,7 +24,14 @@ class UsualLatency {
     }
     const double windows = static_cast<double>(calls_) / kWindow;
     const double mean = sum_ / static_cast<double>(calls_);
-    usual_ = usual_ == 0 ? mean : std::min(mean, usual_ * std::pow(kGrowth, windows));
+    const double grown = usual_ * std::pow(kGrowth, windows);
+    usual_ = usual_ == 0 || mean >= grown ? (usual_ == 0 ? mean : grown) : grown + kDown * (mean - grown);
+    sum_ = 0;
+    calls_ = 0;
+  }
+  // What was added since the last full window is forgotten: trouble has begun in it.
+  void drop_window() {
+    if (usual_ == 0) return;
     sum_ = 0;
     calls_ = 0;
   }
@@ -34,6 +41,7 @@ class UsualLatency {
  private:
   static constexpr int kWindow = 60;
   static constexpr double kGrowth = 1.002;
+  static constexpr double kDown = 0.5;
   double usual_ = 0;
   double first_ = 0;
   double sum_ = 0;

@@ -1,0 +1,300 @@
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include "decision/cause_test_step.h"
+#include "decision/text.h"
+#include "penstock/decision/cause_test.h"
+
+// SEARCH and TRACK: where the knee is, and where it goes.
+namespace penstock::decision {
+namespace {
+
+using namespace std::chrono_literals;
+
+// --- SEARCH
+
+// The first level: this many times X W_b. At the knee itself a little variance starves the upstream.
+constexpr double kAboveKnee = 2.0;
+// Of one level to the one that is known to hold: nearer is not worth a step.
+constexpr double kNear = 0.75;
+// d ln X / d ln n above which throughput follows the limit.
+constexpr double kFollows = 0.75;
+// After what holds was found: so many times as many calls must not raise throughput by more than to this power of it.
+constexpr double kVerify = 2.5;
+constexpr double kRises = 0.5;
+constexpr double kVerifyAnswers = 40;
+// Shortest hold-off after a verdict was taken back.
+constexpr Duration kWithdrawn = 15s;
+
+// --- TRACK
+
+// A block: so many latencies, and so many answers, within these.
+constexpr double kBlockLatencies = 2.5;
+constexpr double kBlockAnswers = 20;
+constexpr Duration kShortestBlock = 300ms;
+constexpr Duration kLongestBlock = 4s;
+// Growth a block while latency is usual.
+constexpr double kGrowWell = 1.5;
+constexpr double kGrowFair = 1.2;
+constexpr double kWellRatio = 1.2;
+// The step up that the slope is measured by; each kRegretEvery-th is larger.
+constexpr double kStep = 1.25;
+constexpr double kRegret = 1.5;
+constexpr int kRegretEvery = 5;
+// Where the limit is below what once went well with usual latency, or so low that little is known: answers are few, and
+// only a large step shows.
+constexpr double kDouble = 2.0;
+constexpr double kSteep = 0.6;
+constexpr double kFlat = 0.35;
+// Weight of the slopes before. From so many on, a standard error above this says that nothing is explained.
+constexpr double kForget = 0.7;
+constexpr double kFewestSlopes = 2.1;
+constexpr double kScattered = 0.6;
+constexpr double kShrink = 0.85;
+constexpr double kGrow = 1.4;
+// Steps in a row that throughput followed: the verdict was wrong.
+constexpr int kFollowed = 2;
+// The limit was not reached for so long: it is no longer needed.
+constexpr Duration kUnbound = 2s;
+// Latency that jumps by this at the same limit has another cause than the limit.
+constexpr double kJump = 3.0;
+
+}  // namespace
+
+Duration CauseTest::block_length(const Step& step, double throughput) const {
+  const double latency = std::max(seconds(step.signals.latency()), seconds(step.signals.usual_latency()));
+  const double length = std::max(kBlockLatencies * latency, kBlockAnswers / std::max(throughput, 1.0));
+  return std::clamp(from_seconds(length), kShortestBlock, kLongestBlock);
+}
+
+void CauseTest::begin_search(Step& step) {
+  const UpstreamSignals::Span span = step.signals.since(*drained_);
+  high_ = *hold_.limit;
+  // The reference is what holds at the cut: it was measured the longer.
+  evidence_.x_ref = span.throughput();
+  evidence_.calls_ref = evidence_.calls;
+  held_ = Block{span.in_flight, 0, span.throughput(), static_cast<double>(span.ok)};
+  const double knee = evidence_.x_ref * seconds(step.signals.usual_latency());
+  const double first = std::max(kAboveKnee * knee + 2, static_cast<double>(step.context.min));
+  const std::string sentence =
+      format("throughput held at %.2f when calls in flight were cut to %.2f: the cause is likely ours", evidence_.r,
+             evidence_.f);
+  verifying_ = first >= kNear * high_;
+  search_at(step, verifying_ ? kVerify * high_ : first);
+  decide(step, CauseState::search, Cause::unidentified, sentence,
+         format("knee X W_b = %.1f/s x %.3g s = %.0f: next %d", evidence_.x_ref, seconds(step.signals.usual_latency()),
+                knee, *hold_.limit),
+         format("throughput below %.2f of %.1f/s at fewer calls, or more at more", kHolds, evidence_.x_ref));
+}
+
+void CauseTest::search_at(Step& step, double limit) {
+  began_ = step.now;
+  drained_.reset();
+  set_limit(step, limit);
+}
+
+void CauseTest::search(Step& step) {
+  const UpstreamCounts& counts = step.counts();
+  const int limit = *hold_.limit;
+  if (!drained_) {
+    const bool there = verifying_ ? counts.in_flight >= kBinding * limit || step.now - began_ >= 1s
+                                  : counts.in_flight <= limit + std::max(2, limit / 20);
+    if (there) {
+      drained_ = step.now;
+    } else if (step.now - began_ >= 2 * w_ref_ + 2s) {
+      end_test(step, Cause::unidentified, told_nothing(), "calls in flight did not go down to the limit");
+    }
+    return;
+  }
+  const double latency = limit / std::max(evidence_.x_ref, 1e-6);
+  const double answers = verifying_ ? kVerifyAnswers : kBlockAnswers;
+  const Duration needed =
+      std::clamp<Duration>(from_seconds(std::max(1.5 * latency, answers / evidence_.x_ref)), 300ms, 5s);
+  if (step.now - *drained_ < needed) return;
+  const UpstreamSignals::Span span = step.signals.since(*drained_);
+  if (span.in_flight < kBinding * limit && counts.waiting == 0) {
+    end_test(step, Cause::unidentified, told_nothing(), "fewer calls came than the limit allows");
+    return;
+  }
+  if (verifying_) {
+    verify(step, span);
+    return;
+  }
+  const double r = span.throughput() / evidence_.x_ref;
+  const double noise = std::sqrt(1 / std::max(static_cast<double>(span.ok), 1.0) + 1 / evidence_.calls_ref);
+  if (r >= kHolds - noise / 2) {
+    held_ = Block{span.in_flight, 0, span.throughput(), static_cast<double>(span.ok)};
+    verifying_ = true;
+    search_at(step, kVerify * limit);
+    return;
+  }
+  // Follows throughput the limit all the way, the cut was luck.
+  const double elasticity = std::log(std::max(r, 1e-3)) / std::log(limit / high_);
+  if (elasticity > kFollows && r < kHolds - 2 * noise) {
+    evidence_.r = r;
+    hold_off_ = std::max<Duration>(hold_off_, kWithdrawn);
+    end_test(step, Cause::theirs, hold_off_,
+             format("throughput followed the limit down to %.2f: the cause is theirs after all", r));
+    return;
+  }
+  const double next = std::sqrt(limit * high_);
+  verifying_ = next >= kNear * high_;
+  search_at(step, verifying_ ? kVerify * high_ : next);
+}
+
+// What held when calls were cut must not rise when they are given back: a latency that falls by itself passes the one,
+// one that rises the other.
+void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
+  const double more = std::log(std::max(span.in_flight, 1.0) / std::max(held_.in_flight, 1.0));
+  const double ratio = span.throughput() / std::max(held_.throughput, 1e-6);
+  const double elasticity = more > 0.1 ? std::log(std::max(ratio, 1e-3)) / more : 1;
+  evidence_.r = ratio;
+  if (elasticity > kRises) {
+    hold_off_ = std::max<Duration>(hold_off_, kWithdrawn);
+    end_test(step, Cause::theirs, hold_off_,
+             format("throughput held when calls were cut but rose to %.2f when %.0f in flight became %.0f: latency "
+                    "changed by itself",
+                    ratio, held_.in_flight, span.in_flight));
+    return;
+  }
+  begin_track(
+      step, held_.in_flight, Cause::ours,
+      format("%.1f/s at %.0f calls in flight, %.1f/s at %.0f, %.1f/s at %.0f: more calls get no more answers, the "
+             "cause is ours",
+             evidence_.x_ref, n_ref_, held_.throughput, held_.in_flight, span.throughput(), span.in_flight));
+}
+
+void CauseTest::begin_track(Step& step, double limit, Cause verdict, std::string sentence) {
+  level_ = limit;
+  base_.reset();
+  slopes_ = slope_sum_ = slope_squares_ = 0;
+  following_ = probes_ = 0;
+  settled_latency_ = settled_throughput_ = 0;
+  unbound_since_.reset();
+  next_block(step, 1);
+  hold_off_ = {};
+  decide(step, CauseState::track, verdict, std::move(sentence),
+         format("limit %d; X = %.1f/s, W = %.3g s, W_b = %.3g s", *hold_.limit, step.signals.throughput_fast(),
+                seconds(step.signals.latency()), seconds(step.signals.usual_latency())),
+         "grows while latency is usual or does not depend on the limit; ends when the limit is not reached for 2 s");
+}
+
+void CauseTest::next_block(Step& step, double factor) {
+  factor_ = factor;
+  set_limit(step, level_ * factor);
+  block_began_ = step.now;
+  block_length_ = block_length(step, step.signals.throughput_fast());
+  bound_ticks_ = block_ticks_ = 0;
+}
+
+void CauseTest::track(Step& step) {
+  const UpstreamCounts& counts = step.counts();
+  ++block_ticks_;
+  const bool bound = counts.waiting > 0 || counts.in_flight >= kBinding * *hold_.limit;
+  if (bound) ++bound_ticks_;
+  if (bound) {
+    unbound_since_.reset();
+  } else if (!unbound_since_) {
+    unbound_since_ = step.now;
+  } else if (step.now - *unbound_since_ >= kUnbound) {
+    end_test(step, Cause::none, 0s,
+             format("the limit of %d was not reached for %.0f s: it is lifted", *hold_.limit, seconds(kUnbound)));
+    return;
+  }
+  if (*hold_.limit >= step.context.max && level_ >= step.context.max) {
+    end_test(step, Cause::none, 0s, format("the limit grew to %d, which bounds calls anyway", step.context.max));
+    return;
+  }
+  if (step.now - block_began_ < block_length_) return;
+  // The first part of a block still shows the one before.
+  track_block(step, step.signals.since(block_began_ + block_length_ / 3));
+}
+
+void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
+  const double w_b = std::max(seconds(step.signals.usual_latency()), 1e-6);
+  const double throughput = block.throughput();
+  // Little's law where answers are few.
+  const double latency = block.ok >= 5
+                             ? seconds(block.mean_latency())
+                             : std::max(seconds(step.signals.latency()), block.in_flight / (throughput + 0.1));
+  if (latency <= kUsualRatio * w_b) {
+    level_ = std::min(level_ * (latency <= kWellRatio * w_b ? kGrowWell : kGrowFair), 1e7);
+    base_.reset();
+    slopes_ = slope_sum_ = slope_squares_ = 0;
+    following_ = 0;
+    next_block(step, 1);
+    return;
+  }
+  if (bound_ticks_ * 2 < block_ticks_) {
+    base_.reset();
+    next_block(step, 1);
+    return;
+  }
+  if (returning_) {
+    end_test(step, Cause::none, 0s,
+             format("latency is %.3g s at %d calls in flight, usually %.3g s: the test decides", latency, *hold_.limit,
+                    w_b));
+    return;
+  }
+  if (settled_latency_ > 0 && latency > kJump * settled_latency_ && throughput < 0.6 * settled_throughput_) {
+    if (block.ok < kBlockAnswers / 2) {
+      end_test(step, Cause::unidentified, 0s,
+               format("latency rose from %.3g s to %.3g s at the same limit: something else changed", settled_latency_,
+                      latency));
+      return;
+    }
+    evidence_.x_ref = throughput;
+    evidence_.calls_ref = static_cast<double>(block.ok);
+    begin_cut(step);
+    return;
+  }
+  settled_latency_ = settled_latency_ == 0 ? latency : settled_latency_ + 0.3 * (latency - settled_latency_);
+  settled_throughput_ =
+      settled_throughput_ == 0 ? throughput : settled_throughput_ + 0.3 * (throughput - settled_throughput_);
+  if (!base_) {
+    base_ = Block{block.in_flight, latency, throughput, static_cast<double>(block.ok)};
+    const bool low = level_ < 2 * kFewestInFlight || level_ < step.signals.usual_in_flight();
+    next_block(step, low ? kDouble : ++probes_ % kRegretEvery == 0 ? kRegret : kStep);
+    return;
+  }
+  const double more = std::log(block.in_flight / std::max(base_->in_flight, 0.1));
+  if (more < 0.1) {
+    base_.reset();
+    next_block(step, 1);
+    return;
+  }
+  const double slope = std::log(latency / base_->latency) / more;
+  const double elasticity = std::log(std::max(throughput, 0.1) / std::max(base_->throughput, 0.1)) / more;
+  slopes_ = kForget * slopes_ + 1;
+  slope_sum_ = kForget * slope_sum_ + slope;
+  slope_squares_ = kForget * slope_squares_ + slope * slope;
+  const double mean = slope_sum_ / slopes_;
+  const double spread = std::sqrt(std::max(0.0, slope_squares_ / slopes_ - mean * mean) / slopes_);
+  following_ = elasticity > kFollows && slope < kFlat ? following_ + (factor_ >= kDouble ? kFollowed : 1) : 0;
+  if (following_ >= kFollowed) {
+    hold_off_ = std::max<Duration>(hold_off_, kWithdrawn);
+    end_test(step, Cause::theirs, hold_off_,
+             format("throughput followed the limit up %d times, slope %.2f: the limit is lifted", following_, mean));
+    return;
+  }
+  if (slopes_ > kFewestSlopes && spread > kScattered) {
+    hold_off_ = std::max<Duration>(hold_off_, kWithdrawn);
+    end_test(step, Cause::unidentified, hold_off_,
+             format("slopes of latency on calls in flight scatter, %.2f +- %.2f: latency does not depend on the limit, "
+                    "which is lifted",
+                    mean, spread));
+    return;
+  }
+  const double knee = throughput * w_b;
+  if (mean > kSteep) {
+    level_ = std::max(level_ * kShrink, std::min(level_, kUsualRatio * knee));
+  } else if (mean < kFlat) {
+    level_ *= kGrow;
+  }
+  base_.reset();
+  next_block(step, 1);
+}
+
+}  // namespace penstock::decision
