@@ -16,7 +16,7 @@ import switch
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Each: its module, runs by default, and seconds of each measurement.
-BENCHES = {"guard": (guard, 5, 0), "hello": (hello, 5, 3), "incident": (incident, 1, 0), "proxy": (proxy, 5, 3),
+BENCHES = {"guard": (guard, 15, 0), "hello": (hello, 5, 3), "incident": (incident, 1, 0), "proxy": (proxy, 5, 3),
            "sleepers": (sleepers, 3, 0), "seed": (seed, 1, 0), "scale": (scale, 3, 3), "switch": (switch, 5, 0)}
 
 

@@ -1,7 +1,6 @@
 #include "penstock/pool.h"
 
 #include <algorithm>
-#include <chrono>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -20,19 +19,13 @@ namespace penstock {
 using decision::Admission;
 using decision::Verdict;
 
-namespace {
-
-Instant now() { return std::chrono::steady_clock::now(); }
-
-}  // namespace
-
 Pool::Pool(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Pool::~Pool() = default;
 
 Pool::Permit Pool::acquire(Priority priority) {
   fiber::require_fiber("Pool::acquire()");
   State& state = *state_;
-  const Instant arrived = now();
+  const Instant arrived = fiber::recent_now();
   const Instant deadline = current_deadline();
   if (deadline > arrived && state.take()) {
     state.queue_wait.observe(Duration::zero());
@@ -73,10 +66,10 @@ Pool::Permit Pool::acquire_slowly(Priority priority, Instant arrived, Instant de
   try {
     wake = waiting.waiter.wait(arrived + max_wait);
   } catch (...) {
-    if (!withdraw() && !waiting.verdict()) release(now());
+    if (!withdraw() && !waiting.verdict()) release(fiber::recent_now());
     throw;
   }
-  const Instant woken = now();
+  const Instant woken = fiber::recent_now();
   std::optional<RejectReason> rejected;
   Duration retry_after{};
   bool withdrawn = false;
@@ -110,7 +103,8 @@ Pool::Permit Pool::acquire_slowly(Priority priority, Instant arrived, Instant de
 
 void Pool::release(Instant since) {
   State& state = *state_;
-  const Instant at = now();
+  // Threads differ by what a moment may be old.
+  const Instant at = std::max(fiber::recent_now(), since);
   const Duration busy = at - since;
   state.service_time.observe(busy);
   if (state.put_back(busy)) return;
@@ -146,7 +140,7 @@ void Pool::set_limit(int limit) {
     throw std::invalid_argument("pool " + state_->name + ": limit " + std::to_string(limit) + " is below 1");
   state_->locked([&](std::vector<Verdict>& decided) {
     state_->imposed = limit;
-    state_->update_limit(now(), decided);
+    state_->update_limit(fiber::recent_now(), decided);
   });
 }
 
@@ -175,8 +169,8 @@ void PoolAccess::apply(Pool& pool, const decision::PoolPolicy& policy, bool shad
     const bool new_queue = policy.queue != state.policy.queue;
     state.policy = policy;
     state.shadow = shadow;
-    if (new_queue) state.admission.set_queue(policy.queue, now(), decided);
-    state.update_limit(now(), decided);
+    if (new_queue) state.admission.set_queue(policy.queue, fiber::recent_now(), decided);
+    state.update_limit(fiber::recent_now(), decided);
   });
 }
 
@@ -194,7 +188,7 @@ void PoolAccess::release_limit(Pool& pool) {
   Pool::State& state = *pool.state_;
   state.locked([&](std::vector<Verdict>& decided) {
     state.imposed.reset();
-    state.update_limit(now(), decided);
+    state.update_limit(fiber::recent_now(), decided);
   });
 }
 

@@ -61,7 +61,9 @@ bool on_fiber() noexcept;
 void require_fiber(const char* what);
 // The clock of the calling thread's scheduler as of its last turn: cheap, at most a turn old.
 Instant cached_now() noexcept;
-// The time that is so long after now, or on a scheduler thread up to 2 us more; Instant::max() when there is none.
+// At most 2 us old, and cheaper than the clock when it was read a moment ago, as at a switch.
+Instant recent_now() noexcept;
+// The time that is so long after now, or up to 2 us more; Instant::max() when there is none.
 Instant time_in(Duration d) noexcept;
 // Index of the calling scheduler thread, in [0, threads); 0 elsewhere.
 unsigned thread_index() noexcept;

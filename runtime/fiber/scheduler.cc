@@ -101,10 +101,11 @@ Properties& Scheduler::properties(boost::fibers::context* context) {
 }
 
 void Scheduler::read_clock() noexcept {
-  now_ = std::chrono::steady_clock::now();
+  // The counter first: a thread that loses its processor in between takes now_ for older than it is.
 #if defined(__x86_64__)
   ticks_ = __builtin_ia32_rdtsc();
 #endif
+  now_ = std::chrono::steady_clock::now();
 }
 
 // Reading the clock would take a third of the time of a switch.
@@ -115,9 +116,9 @@ void Scheduler::read_clock_seldom() noexcept {
   read_clock();
 }
 
-Instant Scheduler::soon() noexcept {
+Instant Scheduler::recent() noexcept {
   read_clock_seldom();
-  return now_ + kLongestBetweenReads;
+  return now_;
 }
 
 void Scheduler::awakened(boost::fibers::context* context) noexcept {
@@ -419,9 +420,14 @@ Instant cached_now() noexcept {
   return scheduler != nullptr ? scheduler->now() : std::chrono::steady_clock::now();
 }
 
-Instant time_in(Duration d) noexcept {
+Instant recent_now() noexcept {
   Scheduler* scheduler = Scheduler::current();
-  const Instant now = scheduler != nullptr ? scheduler->soon() : std::chrono::steady_clock::now();
+  return scheduler != nullptr ? scheduler->recent() : std::chrono::steady_clock::now();
+}
+
+Instant time_in(Duration d) noexcept {
+  // No wait is too short.
+  const Instant now = recent_now() + kLongestBetweenReads;
   return d > Instant::max() - now ? Instant::max() : now + d;
 }
 

@@ -71,8 +71,8 @@ class Scheduler final : public boost::fibers::algo::algorithm {
 
   unsigned index() const noexcept { return options_.index; }
   Instant now() const noexcept { return now_; }
-  // Not before now, and 2 us after it at most; cheaper than the clock.
-  Instant soon() noexcept;
+  // At most 2 us old.
+  Instant recent() noexcept;
   const std::shared_ptr<Inbox>& inbox() const noexcept { return inbox_; }
   TimerWheel& timers() noexcept { return timers_; }
   Reactor& reactor() noexcept { return reactor_; }

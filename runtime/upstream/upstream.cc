@@ -1,7 +1,6 @@
 #include "penstock/upstream.h"
 
 #include <algorithm>
-#include <chrono>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -16,12 +15,6 @@ namespace penstock {
 using decision::Admission;
 using decision::BreakerState;
 
-namespace {
-
-Instant now() { return std::chrono::steady_clock::now(); }
-
-}  // namespace
-
 Upstream::Upstream(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Upstream::~Upstream() = default;
 
@@ -29,7 +22,7 @@ Upstream::Call Upstream::begin() {
   fiber::require_fiber("Upstream::begin()");
   fiber::FiberState& fiber = fiber::current();
   auto call = std::make_unique<Call::State>(*this, state_->name, fiber);
-  const Instant arrived = now();
+  const Instant arrived = fiber::recent_now();
   if (!state_->begin_here(*call, arrived, fiber.deadline)) begin_slowly(*call, arrived, fiber.deadline);
   return Call(std::move(call));
 }
@@ -118,13 +111,13 @@ void Upstream::begin_slowly(Call::State& call, Instant arrived, Instant request_
     wake = waiting.waiter.wait(call.deadline);
   } catch (...) {
     const bool withdrawn = withdraw();
-    give_up(now(), CallOutcome::error, !withdrawn && !waiting.verdict());
+    give_up(fiber::recent_now(), CallOutcome::error, !withdrawn && !waiting.verdict());
     throw;
   }
   const bool withdrawn = wake != fiber::Wake::notified && withdraw();
   std::optional<RejectReason> verdict;
   if (!withdrawn) verdict = waiting.verdict();
-  const Instant woken = now();
+  const Instant woken = fiber::recent_now();
   const bool admitted = !withdrawn && !verdict;
   if (wake == fiber::Wake::cancelled) {
     give_up(woken, CallOutcome::cancelled, admitted);
@@ -147,7 +140,7 @@ void Upstream::begin_slowly(Call::State& call, Instant arrived, Instant request_
 }
 
 bool Upstream::try_retry() {
-  const Instant at = now();
+  const Instant at = fiber::recent_now();
   bool allowed = false;
   state_->locked(*this, at, [&](State::Effects& effects) {
     state_->sweep(false, at, effects.decided);

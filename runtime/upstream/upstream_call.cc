@@ -1,6 +1,6 @@
 #include "runtime/upstream/upstream_call.h"
 
-#include <chrono>
+#include <algorithm>
 #include <new>
 #include <stdexcept>
 #include <utility>
@@ -74,7 +74,8 @@ void Upstream::Call::finish(CallOutcome outcome) {
   if (!state_) throw std::logic_error("a call to an upstream is finished twice");
   const std::unique_ptr<State> ended = std::move(state_);
   Upstream::State& upstream = *ended->upstream->state_;
-  const Instant at = std::chrono::steady_clock::now();
+  // Threads differ by what a moment may be old.
+  const Instant at = std::max(fiber::recent_now(), ended->started);
   if (outcome != CallOutcome::ok || ended->shard == nullptr || !upstream.end_here(*ended, at)) {
     upstream.locked(*ended->upstream, at, [&](Upstream::State::Effects& effects) {
       ++upstream.slow_paths;

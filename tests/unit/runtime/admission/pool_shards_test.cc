@@ -177,6 +177,115 @@ TEST_P(PoolShards, WhoWaitsIsServedInOrderByTheNextThatEndsAnywhere) {
   EXPECT_EQ(pool->in_flight(), 0);
 }
 
+TEST_P(PoolShards, ALoweredLimitHoldsWhilePermitsAreHeldOnAllThreads) {
+  constexpr int kEach = 20;
+  auto pool = PoolAccess::make(policy_with(1000, 0), metrics);
+  Threads threads(static_cast<unsigned>(GetParam()));
+  std::vector<Pool::Permit> held;
+  for (unsigned i = 0; i < threads.size(); ++i) {
+    threads.run(
+        [&] {
+          for (int k = 0; k < kEach; ++k) held.push_back(pool->acquire());
+        },
+        i);
+  }
+  pool->set_limit(5);
+  EXPECT_EQ(pool->in_flight(), kEach * GetParam()) << "it drains";
+  while (!held.empty()) {
+    bool refused = false;
+    threads.run(
+        [&] {
+          try {
+            pool->acquire();
+          } catch (const Rejected&) {
+            refused = true;
+          }
+        },
+        static_cast<unsigned>(held.size()) % threads.size());
+    EXPECT_EQ(refused, held.size() >= 5) << held.size() << " left";
+    // On whichever thread.
+    threads.run([&] { held.pop_back(); }, static_cast<unsigned>(held.size() / 3) % threads.size());
+  }
+  pool->set_limit(1000);
+  EXPECT_EQ(pool->in_flight(), 0);
+}
+
+TEST_P(PoolShards, WaitsOnAllThreadsAreServedOrCancelledAndNoPlaceIsLost) {
+  constexpr int kLimit = 100;
+  auto pool = PoolAccess::make(policy_with(kLimit), metrics);
+  Threads threads(static_cast<unsigned>(GetParam()));
+  on_each(threads, [&](unsigned) { come_and_go(*pool, 10); });
+  std::vector<Pool::Permit> held;
+  threads.run([&] {
+    for (int k = 0; k < kLimit; ++k) held.push_back(pool->acquire());
+  });
+  std::atomic<int> served{0}, cancelled{0}, seen{0};
+  std::atomic<bool> free{false};
+  std::vector<std::function<void()>> ends;
+  for (unsigned i = 0; i < threads.size(); ++i) {
+    ends.push_back(threads.start(
+        [&] {
+          std::vector<Fiber> fibers;
+          for (int k = 0; k < 10; ++k) {
+            fibers.push_back(spawn("waits", [&] {
+              try {
+                Pool::Permit permit = pool->acquire();
+                ++served;
+              } catch (const Cancelled&) {
+                ++cancelled;
+              }
+            }));
+          }
+          EXPECT_TRUE(eventually([&] { return pool->queue_length() == 10 * GetParam(); }));
+          ++seen;
+          EXPECT_TRUE(eventually([&] { return free.load(); }));
+          // While places are given to the first of all threads.
+          for (std::size_t k = 1; k < fibers.size(); k += 2) fibers[k].cancel();
+          for (Fiber& fiber : fibers) fiber.join();
+        },
+        i));
+  }
+  threads.run([&] {
+    EXPECT_TRUE(eventually([&] { return seen == GetParam(); }));
+    EXPECT_EQ(served, 0);
+    free = true;
+    held.clear();
+  });
+  for (auto& end : ends) end();
+  EXPECT_EQ(served + cancelled, 10 * GetParam());
+  EXPECT_GE(served, 5 * GetParam());
+  EXPECT_EQ(pool->in_flight(), 0);
+  EXPECT_EQ(pool->queue_length(), 0);
+  // Every place is there again.
+  threads.run([&] {
+    for (int k = 0; k < kLimit; ++k) held.push_back(pool->acquire());
+    held.clear();
+  });
+}
+
+TEST_P(PoolShards, AThreadThatEndsLeavesItsPlacesToOthers) {
+  constexpr int kLimit = 200;
+  auto pool = PoolAccess::make(policy_with(kLimit, 0), metrics);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Pool::Permit> outlive;
+    {
+      Threads threads(static_cast<unsigned>(GetParam()));
+      on_each(threads, [&](unsigned) { come_and_go(*pool, 50); });
+      threads.run([&] { outlive.push_back(pool->acquire()); }, threads.size() - 1);
+    }
+    EXPECT_EQ(pool->in_flight(), 1);
+    Threads other;
+    other.run([&] {
+      std::vector<Pool::Permit> permits;
+      for (int k = 1; k < kLimit; ++k) permits.push_back(pool->acquire());
+      EXPECT_THROW(pool->acquire(), Rejected);
+      outlive.clear();
+      permits.push_back(pool->acquire());
+    });
+    EXPECT_EQ(pool->in_flight(), 0);
+  }
+}
+
 // Requests come and go on all threads, some are cancelled, some give up; limits that let shards open and limits that do
 // not follow each other.
 TEST_P(PoolShards, NeverHasMoreInFlightThanTheLimitAndCountsAddUp) {
