@@ -1,3 +1,4 @@
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -6,16 +7,34 @@
 
 using namespace penstock::http;
 
-FUZZ(text) {
-  CallTarget target;
+namespace {
+
+std::optional<CallTarget> parsed(std::string_view url) {
   try {
-    target = parse_url(text);
+    return parse_url(url);
   } catch (const std::invalid_argument&) {
-    return;
+    return std::nullopt;
   }
-  must(!target.host.empty() && target.port != 0 && target.target.starts_with('/'));
-  // What goes into a request line or a header.
-  for (const std::string& sent : {target.target, target.authority}) {
-    must(sent.find_first_of(std::string_view("\r\n \0", 4)) == sent.npos);
+}
+
+}  // namespace
+
+FUZZ(text) {
+  const std::optional<CallTarget> target = parsed(text);
+  if (target) {
+    must(!target->host.empty() && target->port != 0 && target->target.starts_with('/'));
+    // What goes into a request line or a header.
+    for (const std::string& sent : {target->target, target->authority}) {
+      must(sent.find_first_of(std::string_view("\r\n \0", 4)) == sent.npos);
+    }
+    const std::optional<CallTarget> again = parsed(target->origin() + target->target);
+    must(again && again->origin() == target->origin() && again->target == target->target);
   }
+  // The quick way finds connections by their canonical origin: it leads where the other does.
+  const std::optional<UrlParts> parts = split_url(text);
+  if (!parts) return;
+  const std::optional<CallTarget> origin = parsed(parts->origin);
+  if (!origin || origin->origin() != parts->origin) return;
+  must(target && target->origin() == parts->origin);
+  must(target->target == (parts->target.starts_with('/') ? "" : "/") + std::string(parts->target));
 }
