@@ -372,6 +372,7 @@ TEST_P(UpstreamShards, NeverHasMoreInFlightThanTheLimitAndCountsAddUp) {
   std::atomic<int> running{0};
   std::atomic<int> most{0};
   std::atomic<int> served{0};
+  std::atomic<bool> torn{false};
   on_each(threads, [&](unsigned thread) {
     std::mt19937 random(thread + 5);
     std::vector<Fiber> fibers;
@@ -420,6 +421,8 @@ TEST_P(UpstreamShards, NeverHasMoreInFlightThanTheLimitAndCountsAddUp) {
           UpstreamAccess::set_directive(*upstream, 1 + static_cast<int>(random() % kHighest), now());
       }
       tick();
+      const auto counts = stats();
+      if (counts.in_flight < 0 || counts.in_flight > kHighest || counts.ok > counts.attempts) torn = true;
       if (i == 100) {
         UpstreamAccess::force(*upstream, decision::BreakerForce::open, "test", now());
         UpstreamAccess::force(*upstream, decision::BreakerForce::closed, "test", now());
@@ -430,6 +433,7 @@ TEST_P(UpstreamShards, NeverHasMoreInFlightThanTheLimitAndCountsAddUp) {
   });
   EXPECT_LE(most, kHighest);
   EXPECT_GT(served, 100 * GetParam());
+  EXPECT_FALSE(torn) << "more in flight than the limit, or more that succeeded than there were";
   const auto counted = stats();
   EXPECT_EQ(counted.in_flight, 0);
   EXPECT_EQ(counted.waiting, 0);
