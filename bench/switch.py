@@ -1,5 +1,5 @@
 """What fibers cost: yield, start and join, hand-off, channel, timer; against Boost.Fiber alone, Asio's coroutines and Go,
-each on one thread."""
+each on one thread, in the time that it ran."""
 
 import json
 import subprocess

@@ -1,5 +1,3 @@
-#include <time.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -11,6 +9,7 @@
 #include <vector>
 
 #include "bench/guard/naive_guard.h"
+#include "bench/switch/nanoseconds.h"
 #include "penstock/runtime.h"
 
 // Prints what the guards around a call of nothing cost, on one thread and on two at once, a JSON object a line:
@@ -26,12 +25,6 @@ constexpr int kRounds = 200'000;
 constexpr int kTurn = 2000;
 constexpr int kLimit = 5000;
 constexpr auto kDeadline = 10s;
-
-double thread_cpu_ns() {
-  timespec used{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-  return 1e9 * static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec);
-}
 
 double slow_paths(Runtime& runtime) {
   const std::string text = runtime.metrics().text();
@@ -55,14 +48,14 @@ void measure(Runtime& runtime, const char* subject, const char* what, unsigned t
       if (i == 0) before = slow_paths(runtime);
       ++ready;
       while (ready < threads) yield();
-      const double cpu_before = thread_cpu_ns();
+      const double cpu_before = bench::thread_nanoseconds();
       const auto start = std::chrono::steady_clock::now();
       for (int done = 0; done < kRounds; done += kTurn) {
         rounds(kTurn);
         yield();
       }
       wall[i] = std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count() / kRounds;
-      cpu[i] = (thread_cpu_ns() - cpu_before) / kRounds;
+      cpu[i] = (bench::thread_nanoseconds() - cpu_before) / kRounds;
     }));
   }
   for (Fiber& fiber : fibers) fiber.join();

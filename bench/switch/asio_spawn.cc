@@ -7,6 +7,8 @@
 #include <exception>
 #include <optional>
 
+#include "bench/switch/nanoseconds.h"
+
 // A peer: what the stackful coroutines of asio::spawn cost on one thread. Prints one JSON object of nanoseconds.
 namespace {
 
@@ -18,10 +20,10 @@ constexpr int kRounds = 1'000'000;
 template <class Fn>
 double nanoseconds_each(int count, Fn fn) {
   asio::io_context io(1);
-  const auto start = std::chrono::steady_clock::now();
-  fn(io);
-  io.run();
-  return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count() / count;
+  return penstock::bench::nanoseconds_each(count, [&] {
+    fn(io);
+    io.run();
+  });
 }
 
 void rethrow(std::exception_ptr error) {

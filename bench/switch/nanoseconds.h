@@ -1,17 +1,25 @@
 #pragma once
 
+#include <time.h>
+
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstddef>
 
 namespace penstock::bench {
 
+// That the calling thread ran: others may have its core in between.
+inline double thread_nanoseconds() {
+  timespec used{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return 1e9 * static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec);
+}
+
 template <class Fn>
 double nanoseconds_each(int count, Fn fn) {
-  const auto start = std::chrono::steady_clock::now();
+  const double start = thread_nanoseconds();
   fn();
-  return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count() / count;
+  return (thread_nanoseconds() - start) / count;
 }
 
 // What something that is little adds to what is more: measure(true) less measure(false), each the median of many short

@@ -14,6 +14,7 @@
 
 namespace penstock {
 
+using telemetry::kApart;
 using telemetry::kCacheLine;
 using telemetry::shard;
 using telemetry::shard_count;
@@ -31,7 +32,7 @@ void add_to(std::atomic<T>& cell, T value, bool own) {
 
 }  // namespace
 
-struct alignas(kCacheLine) Counter::Shard {
+struct alignas(kApart) Counter::Shard {
   std::atomic<double> value{0};
 };
 
@@ -61,7 +62,7 @@ void Gauge::add(double value) { cell_->value.fetch_add(value, std::memory_order_
 double Gauge::value() const { return cell_->value.load(std::memory_order_relaxed); }
 
 // Its buckets, not cumulative, the last one for what is above every edge; on cache lines of its own.
-struct alignas(kCacheLine) Histogram::Shard {
+struct alignas(kApart) Histogram::Shard {
   struct alignas(kCacheLine) Line {
     std::atomic<std::uint64_t> cells[kCacheLine / sizeof(std::uint64_t)]{};
   };
