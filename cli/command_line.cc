@@ -37,7 +37,7 @@ void add_connection(CLI::App& app, Session& session) {
 void add_commands(CLI::App& app, Session& session) {
   for (const auto add :
        {add_status, add_top, add_why, add_events, add_get, add_describe, add_explain, add_validate, add_diff, add_apply,
-        add_history, add_rollback, add_breaker, add_pool, add_drain, add_completion, add_version})
+        add_history, add_rollback, add_simulate, add_breaker, add_pool, add_drain, add_completion, add_version})
     add(app, session);
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     command->fallthrough();

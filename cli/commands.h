@@ -24,6 +24,7 @@ void add_rollback(CLI::App& app, Session& session);
 void add_breaker(CLI::App& app, Session& session);
 void add_pool(CLI::App& app, Session& session);
 void add_drain(CLI::App& app, Session& session);
+void add_simulate(CLI::App& app, Session& session);
 void add_version(CLI::App& app, Session& session);
 void add_completion(CLI::App& app, Session& session);
 

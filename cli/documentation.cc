@@ -116,15 +116,16 @@ Documentation::Documentation() : pool_(new google::protobuf::DescriptorPool) {
     throw std::logic_error("the embedded declarations are damaged");
   for (const auto& file : set.file())
     if (!pool_->BuildFile(file)) throw std::logic_error("the embedded declarations are incomplete");
-  policy_ = pool_->FindFileByName("penstock/v1/policy.proto");
-  admin_ = pool_->FindFileByName("penstock/v1/admin.proto");
-  if (!policy_ || !admin_) throw std::logic_error("the embedded declarations lack the policy");
+  for (const char* name : {"policy", "admin", "scenario"}) {
+    files_.push_back(pool_->FindFileByName(std::string("penstock/v1/") + name + ".proto"));
+    if (!files_.back()) throw std::logic_error(std::string("the embedded declarations lack the ") + name);
+  }
 }
 Documentation::~Documentation() = default;
 
 std::vector<std::string> Documentation::roots() const {
   std::vector<std::string> result;
-  for (const auto* file : {policy_, admin_})
+  for (const auto* file : files_)
     for (int i = 0; i < file->message_type_count(); ++i) {
       const std::string& name = file->message_type(i)->name();
       if (!name.ends_with("Request") && !name.ends_with("Response")) result.push_back(lower_camel(name));
@@ -133,7 +134,7 @@ std::vector<std::string> Documentation::roots() const {
 }
 
 const Descriptor* Documentation::root(const std::string& name) const {
-  for (const auto* file : {policy_, admin_})
+  for (const auto* file : files_)
     for (int i = 0; i < file->message_type_count(); ++i)
       if (lower_camel(file->message_type(i)->name()) == name) return file->message_type(i);
   throw Failure(kUsage, name + ": unknown resource" + policy::suggestion(name, roots()) + "; begin with policy");

@@ -23,8 +23,8 @@ class Documentation {
   std::vector<std::string> roots() const;
 
   std::unique_ptr<google::protobuf::DescriptorPool> pool_;
-  const google::protobuf::FileDescriptor* policy_ = nullptr;
-  const google::protobuf::FileDescriptor* admin_ = nullptr;
+  // Policies first.
+  std::vector<const google::protobuf::FileDescriptor*> files_;
 };
 
 }  // namespace penstock::cli

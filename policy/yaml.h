@@ -36,6 +36,8 @@ struct Problem {
 // "shop.yaml:12:9: breaker.slowCal: unknown field (did you mean slowCall?)"
 std::string to_string(const Problem& problem, std::string_view file_name);
 
+struct ParsedFile;
+
 // One policy and where in the file its fields stand.
 class Document {
  public:
@@ -44,9 +46,8 @@ class Document {
   Problem locate(const errors::Violation& violation) const;
 
  private:
-  friend class Reader;
+  friend ParsedFile parse_file(std::string_view text);
   v1::Policy policy_;
-  Position start_;
   std::map<std::string, Position, std::less<>> positions_;
 };
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "controller/simulate/events.h"
+#include "controller/simulate/prometheus.h"
 #include "controller/simulate/rivals/limiter.h"
 #include "controller/simulate/scenario.h"
 #include "penstock/decision/admission.h"
@@ -131,12 +132,13 @@ class Strategy {
   // Every 100 ms.
   virtual void tick() {}
   virtual void wake() {}
+  // What it shows at /metrics, but for memory and CPU; nothing unless its ensemble reads Prometheus.
+  virtual void expose(Exposition&) const {}
   // What it holds an upstream to; unset: nothing.
   virtual std::optional<double> limit(std::uint32_t) const { return std::nullopt; }
 };
 
 // What the fleet can see.
-class Prometheus;
 class FleetHost {
  public:
   virtual ~FleetHost() = default;
@@ -157,7 +159,7 @@ class Ensemble {
  public:
   virtual ~Ensemble() = default;
   virtual std::unique_ptr<Strategy> make(Host& host) = 0;
-  // Every 100 ms, before the nodes tick.
+  // Every 100 ms.
   virtual void turn(FleetHost&) {}
 };
 

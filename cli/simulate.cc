@@ -1,0 +1,197 @@
+#include "controller/simulate/run.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <sstream>
+#include <thread>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/policy_file.h"
+#include "cli/session.h"
+#include "controller/simulate/report.h"
+#include "controller/simulate/scenario_file.h"
+#include "policy/convert.h"
+#include "policy/fields.h"
+
+namespace penstock::cli {
+namespace {
+
+using simulate::Contender;
+using simulate::Row;
+using simulate::Scenario;
+
+constexpr const char* kOurs = "penstock";
+
+struct SimulateOptions {
+  std::string file;
+  std::vector<std::string> scenarios{"all"};
+  std::vector<std::string> rivals;
+  int seeds = 3;
+  std::uint64_t first_seed = 1;
+  unsigned threads = 0;
+  std::string output = "table";
+  bool list = false;
+};
+
+Scenario parse(std::string_view text, const std::string& shown) {
+  simulate::ParsedScenario parsed = simulate::parse_scenario(text);
+  std::string problems;
+  for (const policy::Problem& problem : parsed.problems) {
+    problems += (problems.empty() ? "" : "\n") + policy::to_string(problem, shown);
+  }
+  if (!problems.empty()) throw Failure(kInvalidPolicy, problems);
+  return std::move(*parsed.scenario);
+}
+
+// A name that the program brings along, a file, or "all".
+void read_scenario(const std::string& wanted, std::deque<Scenario>& out) {
+  const auto& embedded = simulate::embedded_scenarios();
+  std::vector<std::string> names;
+  for (const auto& [name, text] : embedded) {
+    names.emplace_back(name);
+    if (wanted == name || wanted == "all") out.push_back(parse(text, std::string(name) + ".yaml"));
+  }
+  if (wanted == "all" || std::ranges::find(names, wanted) != names.end()) return;
+  std::ifstream file(wanted, std::ios::binary);
+  std::error_code ignored;
+  if (!file || std::filesystem::is_directory(wanted, ignored)) {
+    throw Failure(kUsage, "--scenario: \"" + wanted + "\" is no scenario and no file" +
+                              policy::suggestion(wanted, names) + "; see penstockctl simulate --list");
+  }
+  out.push_back(parse(std::string(std::istreambuf_iterator<char>(file), {}), wanted));
+}
+
+// Ours first.
+std::vector<const Contender*> find_contenders(const std::vector<std::string>& wanted) {
+  std::vector<const Contender*> found;
+  std::vector<std::string> names{"all"};
+  for (const Contender& contender : simulate::contenders()) {
+    names.push_back(contender.name);
+    const bool all = std::ranges::find(wanted, "all") != wanted.end();
+    const bool named = std::ranges::find(wanted, contender.name) != wanted.end();
+    if (all || named || contender.name == kOurs) found.push_back(&contender);
+  }
+  for (const std::string& name : wanted) {
+    if (std::ranges::find(names, name) == names.end()) {
+      throw Failure(kUsage, "--rivals: \"" + name + "\" is no rival" + policy::suggestion(name, names));
+    }
+  }
+  std::ranges::stable_partition(found, [](const Contender* contender) { return contender->name == kOurs; });
+  return found;
+}
+
+std::string percent(double ratio, int digits = 1) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f", digits, ratio * 100);
+  return text;
+}
+std::string rounded(double value, int digits) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+template <class Format>
+std::string or_dash(const std::optional<double>& value, Format format) {
+  return value ? format(*value) : "-";
+}
+
+Table make_table(const std::vector<Row>& rows) {
+  Table table;
+  table.columns = {{"SCENARIO"},         {"POLICY"},        {"GOODPUT", true}, {"WORST", true},      {"AFFECTED", true},
+                   {"OTHERS", true},     {"P99_MS", true},  {"SHED", true},    {"WASTED", true},     {"TRIES", true},
+                   {"MEMORY_MIB", true}, {"CRASHES", true}, {"TRIP_S", true},  {"RECOVERY_S", true}, {"KNEE_S", true},
+                   {"VERDICTS", true},   {"FALSE", true}};
+  const auto ratio = [](double value) { return percent(value); };
+  const auto one = [](double value) { return rounded(value, 1); };
+  const auto whole = [](double value) { return rounded(value, 0); };
+  for (const simulate::Summary& sum : simulate::summarize(rows)) {
+    table.rows.push_back({sum.scenario, sum.policy, percent(sum.goodput), percent(sum.worst_goodput),
+                          or_dash(sum.affected, ratio), or_dash(sum.unaffected, ratio),
+                          or_dash(sum.unaffected_p99_ms, whole), percent(sum.shed_normal, 3), percent(sum.wasted),
+                          rounded(sum.tries, 2), rounded(sum.peak_memory_mib, 0), std::to_string(sum.crashes),
+                          or_dash(sum.trip_s, one), or_dash(sum.recovery_s, one), or_dash(sum.knee_s, one),
+                          std::to_string(sum.verdicts), std::to_string(sum.false_verdicts)});
+  }
+  return table;
+}
+
+void list(const Console& console) {
+  Table table;
+  table.columns = {{"SCENARIO"}, {"WHAT"}};
+  for (const auto& [name, text] : simulate::embedded_scenarios()) {
+    table.rows.push_back({std::string(name), parse(text, std::string(name)).about});
+  }
+  console.out << format(table, console, false) << "\n";
+  table = {{{"POLICY"}, {"WHAT"}}, {}};
+  for (const Contender& contender : simulate::contenders()) table.rows.push_back({contender.name, contender.about});
+  console.out << format(table, console, false) << std::flush;
+}
+
+void simulate_all(const SimulateOptions& options, const Console& console) {
+  if (options.list) return list(console);
+  std::deque<Scenario> scenarios;
+  for (const std::string& wanted : options.scenarios) read_scenario(wanted, scenarios);
+  if (!options.file.empty()) {
+    const std::vector<PolicyInFile> policies = read_policies({options.file});
+    if (policies.size() != 1) throw Failure(kUsage, options.file + ": holds several policies, expected one");
+    const auto policy = policy::to_decision(policies.front().policy);
+    if (!policy.ok()) throw Failure(kInvalidPolicy, std::string(policy.status().message()));
+    for (Scenario& scenario : scenarios) simulate::adopt(scenario, *policy);
+  }
+  std::vector<simulate::Job> jobs;
+  const std::vector<const Contender*> found = find_contenders(options.rivals);
+  for (const Scenario& scenario : scenarios) {
+    for (const Contender* contender : found) {
+      for (int i = 0; i < options.seeds; ++i) {
+        jobs.push_back({&scenario, contender, options.first_seed + static_cast<std::uint64_t>(i)});
+      }
+    }
+  }
+  const unsigned threads = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
+  std::size_t count = 0;
+  const auto progress = [&](const Row& row) {
+    ++count;
+    if (!console.terminal) return;
+    console.err << "\r\033[K" << count << " of " << jobs.size() << " runs: " << row.scenario << ", " << row.policy
+                << std::flush;
+    if (count == jobs.size()) console.err << "\r\033[K" << std::flush;
+  };
+  const std::vector<Row> rows = simulate::run_all(jobs, threads, progress);
+  if (options.output == "json") {
+    console.out << simulate::to_json(rows);
+  } else if (options.output == "csv") {
+    console.out << simulate::to_csv(rows);
+  } else {
+    console.out << format(make_table(rows), console, false);
+  }
+  console.out.flush();
+}
+
+}  // namespace
+
+void add_simulate(CLI::App& app, Session& session) {
+  auto options = std::make_shared<SimulateOptions>();
+  CLI::App* command = app.add_subcommand("simulate", "What a policy would do: invented troubles, the real decisions");
+  command->add_option("-f,--file", options->file, "Policy file; - reads stdin. Default: the scenario's")
+      ->type_name("FILE");
+  command->add_option("--scenario", options->scenarios, "Scenarios by name or file; all")
+      ->delimiter(',')
+      ->type_name("NAME|FILE")
+      ->capture_default_str();
+  command->add_option("--rivals", options->rivals, "What to compare with; all")->delimiter(',')->type_name("NAME");
+  command->add_option("--seeds", options->seeds, "Runs of each")->check(CLI::Range(1, 100000))->capture_default_str();
+  command->add_option("--first-seed", options->first_seed, "The others count on from it")->capture_default_str();
+  command->add_option("--threads", options->threads, "Runs at the same time. Default: as many as there are cores")
+      ->check(CLI::Range(1, 1024));
+  command->add_flag("--list", options->list, "Show the scenarios and rivals there are");
+  add_output(*command, options->output, {"table", "json", "csv"});
+  command->callback([options, &session] { simulate_all(*options, session.console); });
+}
+
+}  // namespace penstock::cli

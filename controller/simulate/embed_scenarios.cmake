@@ -1,0 +1,12 @@
+# Writes OUT, a source with the texts of the scenario files in FOLDER.
+file(GLOB files ${FOLDER}/*.yaml)
+set(text "#include \"controller/simulate/scenario_file.h\"\n\nnamespace penstock::simulate {\n\n")
+string(APPEND text "const std::vector<EmbeddedScenario>& embedded_scenarios() {\n")
+string(APPEND text "  static const std::vector<EmbeddedScenario> all{\n")
+foreach(file ${files})
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} content)
+  string(APPEND text "      {\"${name}\", R\"yaml(${content})yaml\"},\n")
+endforeach()
+string(APPEND text "  };\n  return all;\n}\n\n}  // namespace penstock::simulate\n")
+file(WRITE ${OUT} "${text}")
