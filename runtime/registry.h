@@ -12,12 +12,12 @@
 
 #include "penstock/decision/circuit_breaker.h"
 #include "penstock/decision/policy.h"
+#include "penstock/decision/request_memory.h"
 #include "penstock/metrics.h"
 #include "penstock/pool.h"
 #include "penstock/runtime.h"
 #include "penstock/spin_lock.h"
 #include "penstock/upstream.h"
-#include "runtime/admission/request_memory.h"
 #include "runtime/telemetry/shards.h"
 
 namespace penstock {
@@ -94,7 +94,7 @@ class Registry {
   std::shared_ptr<const Snapshot> snapshot_;
 
   // Of tick().
-  RequestMemory memory_;
+  decision::RequestMemory memory_;
 
   // Serialises apply().
   SpinLock apply_lock_;

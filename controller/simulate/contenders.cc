@@ -1,4 +1,5 @@
 #include "controller/simulate/strategies/limited.h"
+#include "controller/simulate/strategies/penstock_fleet.h"
 #include "controller/simulate/strategy.h"
 
 namespace penstock::simulate {
@@ -21,6 +22,8 @@ Contender limited(std::string name, std::string about, Form form) {
 
 const std::vector<Contender>& contenders() {
   static const std::vector<Contender> all{
+      {"penstock", "ours: the decision code of nodes and controller",
+       [](const Scenario& scenario, std::uint64_t) { return std::make_unique<PenstockFleet>(scenario); }},
       limited("threads-640", "320 threads a node, first come, first served; no deadline, no cancellation",
               threads_640()),
       limited("unlimited", "fibers with deadlines and cancellation, and no limit", {}),

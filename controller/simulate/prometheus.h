@@ -12,10 +12,13 @@ namespace penstock::simulate {
 
 // What a node shows at /metrics. Counters are since its start.
 struct Exposition {
-  double pool_requests = 0;
-  double pool_completed = 0;
-  double pool_busy_seconds = 0;
-  double pool_in_flight = 0;
+  struct Pool {
+    double requests = 0;
+    double completed = 0;
+    double busy_seconds = 0;
+    double in_flight = 0;
+  };
+  std::vector<Pool> pools;
   double resident_bytes = 0;
   double cpu_seconds = 0;
   struct Upstream {

@@ -61,7 +61,6 @@ class World final : public Actor, private FleetHost {
     if (prometheus() == nullptr) return;
     if (!nodes_[node]->up()) return prometheus_.missed(node);
     Exposition exposition;
-    exposition.upstreams.resize(scenario_.upstreams.size());
     nodes_[node]->strategy()->expose(exposition);
     exposition.resident_bytes = static_cast<double>(nodes_[node]->memory().used);
     exposition.cpu_seconds = decision::seconds(nodes_[node]->cpu_used());

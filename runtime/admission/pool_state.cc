@@ -27,7 +27,7 @@ Pool::State::State(const decision::PoolPolicy& given, MetricsRegistry& metrics)
           metrics.histogram("penstock_pool_request_seconds", "Time from admission to completion.", {{"pool", name}})),
       shards(new Shard[telemetry::shard_count()]),
       policy(given),
-      admission(given.queue, decision::fallback_limit(given, RequestMemory::kAssumed)) {}
+      admission(given.queue, decision::fallback_limit(given, decision::RequestMemory::kAssumed)) {}
 
 bool Pool::State::take() {
   Shard& shard = mine();

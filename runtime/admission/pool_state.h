@@ -10,10 +10,10 @@
 
 #include "penstock/decision/admission.h"
 #include "penstock/decision/policy.h"
+#include "penstock/decision/request_memory.h"
 #include "penstock/metrics.h"
 #include "penstock/pool.h"
 #include "penstock/spin_lock.h"
-#include "runtime/admission/request_memory.h"
 #include "runtime/admission/waiting.h"
 #include "runtime/telemetry/shards.h"
 
@@ -114,7 +114,7 @@ struct Pool::State {
   decision::PoolPolicy policy;
   bool shadow = false;
   std::optional<int> imposed;
-  std::int64_t bytes_per_request = RequestMemory::kAssumed;
+  std::int64_t bytes_per_request = decision::RequestMemory::kAssumed;
   decision::Admission admission;
   // Of what no shard counted.
   std::uint64_t admitted = 0;

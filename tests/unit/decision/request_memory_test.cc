@@ -1,8 +1,8 @@
-#include "runtime/admission/request_memory.h"
+#include "penstock/decision/request_memory.h"
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::decision {
 namespace {
 
 constexpr std::int64_t kMiB = 1 << 20;
@@ -38,4 +38,4 @@ TEST(RequestMemory, NeverFallsBelowTheFloor) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::decision

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace penstock {
+namespace penstock::decision {
 
 // Estimate of the resident memory that one request in flight uses.
 //
@@ -32,4 +32,4 @@ class RequestMemory {
   std::int64_t estimate_ = kAssumed;
 };
 
-}  // namespace penstock
+}  // namespace penstock::decision

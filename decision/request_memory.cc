@@ -1,8 +1,8 @@
-#include "runtime/admission/request_memory.h"
+#include "penstock/decision/request_memory.h"
 
 #include <algorithm>
 
-namespace penstock {
+namespace penstock::decision {
 
 void RequestMemory::sample(std::int64_t resident_bytes, int in_flight) {
   if (in_flight <= kIdle && (!base_ || resident_bytes < base_->resident)) {
@@ -14,4 +14,4 @@ void RequestMemory::sample(std::int64_t resident_bytes, int in_flight) {
   estimate_ = std::max(kFloor, estimate_ + (measured - estimate_) / 5);
 }
 
-}  // namespace penstock
+}  // namespace penstock::decision

@@ -1,0 +1,147 @@
+#include "controller/simulate/strategies/penstock_fleet.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "penstock/decision/pool_sizing.h"
+
+namespace penstock::simulate {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// As controller/loop has them.
+constexpr Duration kPeriod = 1s;
+constexpr Duration kLease = 3 * kPeriod;
+constexpr double kBand = 0.15;
+constexpr double kShrinkStep = 0.2;
+constexpr double kMeasurableInFlight = 200;
+constexpr double kLeastBytesPerRequest = 16.0 * 1024;
+constexpr double kMostBytesPerRequest = 16.0 * 1024 * 1024;
+
+int step(int current, const decision::PoolSize& size, bool may_shrink) {
+  const bool at_bound = size.bound == "min" || size.bound == "max" || size.bound == "memory";
+  const double difference = std::abs(static_cast<double>(size.limit) - current);
+  if (size.limit == current || (difference <= kBand * current && !at_bound)) return current;
+  if (size.limit > current) return size.limit;
+  if (!may_shrink) return current;
+  const int floor = static_cast<int>(std::ceil(current * (1 - kShrinkStep)));
+  return std::max(size.limit, std::min(floor, current - 1));
+}
+
+}  // namespace
+
+std::unique_ptr<Strategy> PenstockFleet::make(Host& host) {
+  return std::make_unique<PenstockNode>(host, scenario_.policy);
+}
+
+void PenstockFleet::turn(FleetHost& fleet) {
+  if (fleet.now() >= next_turn_) {
+    next_turn_ = fleet.now() + kPeriod;
+    const bool running = fleet.running();
+    // A controller that starts knows nothing but what nodes tell.
+    if (running && !was_running_) {
+      nodes_.assign(nodes_.size(), {});
+      tripped_.clear();
+    }
+    was_running_ = running;
+    if (running && !scenario_.policy.shadow) decide(fleet);
+  }
+  deliver(fleet);
+}
+
+void PenstockFleet::decide(FleetHost& fleet) {
+  const Prometheus* prometheus = fleet.prometheus();
+  for (std::uint32_t i = 0; i < nodes_.size(); ++i) {
+    if (!fleet.connected(i)) continue;
+    PenstockNode& node = static_cast<PenstockNode&>(*fleet.strategy(i));
+    Memory& memory = nodes_[i];
+    if (memory.life != &node) {
+      memory = {};
+      memory.life = &node;
+      memory.limits.resize(node.pools().size());
+      memory.last_shrink.resize(node.pools().size());
+    }
+    if (prometheus) size_pools(fleet, *prometheus, i, node);
+    pushes_.push_back({fleet.now() + scenario_.monitoring.stream_delay, i, memory.limits, trips(fleet, i)});
+  }
+}
+
+void PenstockFleet::size_pools(FleetHost& fleet, const Prometheus& prometheus, std::uint32_t node,
+                               PenstockNode& penstock) {
+  const Instant now = fleet.now();
+  const Exposition* latest = prometheus.latest(node, now);
+  if (!latest) return;
+  Memory& memory = nodes_[node];
+  double in_flight = 0;
+  for (const PenstockNode::Pool& pool : penstock.pools()) in_flight += pool.admission->in_flight();
+  if (memory.resident_floor == 0 || latest->resident_bytes < memory.resident_floor) {
+    memory.resident_floor = latest->resident_bytes;
+  }
+  memory.peak_in_flight = std::max(memory.peak_in_flight, in_flight);
+  if (in_flight >= kMeasurableInFlight && in_flight >= 0.9 * memory.peak_in_flight) {
+    memory.bytes_per_request = std::clamp((latest->resident_bytes - memory.resident_floor) / in_flight,
+                                          kLeastBytesPerRequest, kMostBytesPerRequest);
+  }
+  const auto cpu = prometheus.rate(
+      node, [](const Exposition& e) { return e.cpu_seconds; }, now);
+  for (std::size_t i = 0; i < penstock.pools().size(); ++i) {
+    const PenstockNode::Pool& pool = penstock.pools()[i];
+    const auto rate = prometheus.rate(
+        node, [&](const Exposition& e) { return e.pools[i].requests; }, now);
+    const auto done = prometheus.rate(
+        node, [&](const Exposition& e) { return e.pools[i].completed; }, now);
+    const auto busy = prometheus.rate(
+        node, [&](const Exposition& e) { return e.pools[i].busy_seconds; }, now);
+    if (!rate || !done || *done <= 0) continue;
+    decision::PoolObservation observed;
+    observed.rate = *rate;
+    observed.latency = decision::from_seconds(*busy / *done);
+    observed.in_flight = pool.admission->in_flight();
+    if (memory.bytes_per_request) observed.bytes_per_request = static_cast<std::int64_t>(*memory.bytes_per_request);
+    if (cpu) observed.cpu = std::min(1.0, *cpu / scenario_.nodes.cores);
+    const int current = memory.limits[i].value_or(pool.admission->limit());
+    const decision::PoolSize size = decision::size_pool(pool.policy, observed, current);
+    const int limit = step(current, size, now - memory.last_shrink[i] >= prometheus.window() / 4);
+    if (limit < current) memory.last_shrink[i] = now;
+    memory.limits[i] = limit;
+  }
+}
+
+// At least half of the connected nodes, and at least two, have opened it themselves: the others are tripped, until none
+// has it open any more.
+std::vector<std::uint32_t> PenstockFleet::trips(FleetHost& fleet, std::uint32_t node) {
+  std::vector<std::uint32_t> result;
+  for (std::uint32_t upstream = 0; upstream < scenario_.upstreams.size(); ++upstream) {
+    int connected = 0;
+    int opened = 0;
+    for (std::uint32_t i = 0; i < nodes_.size(); ++i) {
+      if (!fleet.connected(i)) continue;
+      ++connected;
+      opened += static_cast<PenstockNode&>(*fleet.strategy(i)).upstreams()[upstream].opened_itself();
+    }
+    if (opened == 0) tripped_.erase(upstream);
+    if (opened < 2 || 2 * opened < connected) continue;
+    UpstreamGuard& guard = static_cast<PenstockNode&>(*fleet.strategy(node)).upstreams()[upstream];
+    if (guard.breaker() != decision::BreakerState::closed) continue;
+    if (tripped_[upstream].insert(node).second) result.push_back(upstream);
+  }
+  return result;
+}
+
+void PenstockFleet::deliver(FleetHost& fleet) {
+  while (!pushes_.empty() && pushes_.front().due <= fleet.now()) {
+    const Push push = std::move(pushes_.front());
+    pushes_.pop_front();
+    if (!fleet.connected(push.node)) continue;
+    PenstockNode& node = static_cast<PenstockNode&>(*fleet.strategy(push.node));
+    node.lease_until(fleet.now() + kLease);
+    for (std::size_t i = 0; i < push.limits.size(); ++i) {
+      if (push.limits[i]) node.impose(node.pools()[i], *push.limits[i]);
+    }
+    for (const std::uint32_t upstream : push.tripped) node.upstreams()[upstream].trip("most nodes have opened it");
+  }
+}
+
+}  // namespace penstock::simulate

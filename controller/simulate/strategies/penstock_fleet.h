@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "controller/simulate/strategies/penstock_node.h"
+#include "controller/simulate/strategy.h"
+
+namespace penstock::simulate {
+
+// Nodes with Penstock and their controller: each second it sizes pools from what Prometheus has scraped and trips
+// breakers that most nodes have opened, as controller/loop does. What it decides holds as a lease.
+class PenstockFleet final : public Ensemble {
+ public:
+  explicit PenstockFleet(const Scenario& scenario) : scenario_(scenario), nodes_(scenario.nodes.count) {}
+
+  std::unique_ptr<Strategy> make(Host& host) override;
+  void turn(FleetHost& fleet) override;
+
+ private:
+  // On its way to a node.
+  struct Push {
+    Instant due;
+    std::uint32_t node;
+    // By pool.
+    std::vector<std::optional<int>> limits;
+    // Upstreams to trip.
+    std::vector<std::uint32_t> tripped;
+  };
+  struct Memory {
+    // Of the node's life that this was learnt of.
+    const Strategy* life = nullptr;
+    std::vector<std::optional<int>> limits;
+    std::vector<Instant> last_shrink;
+    double resident_floor = 0;
+    double peak_in_flight = 0;
+    std::optional<double> bytes_per_request;
+  };
+
+  void decide(FleetHost& fleet);
+  void deliver(FleetHost& fleet);
+  void size_pools(FleetHost& fleet, const Prometheus& prometheus, std::uint32_t node, PenstockNode& penstock);
+  std::vector<std::uint32_t> trips(FleetHost& fleet, std::uint32_t node);
+
+  const Scenario& scenario_;
+  std::vector<Memory> nodes_;
+  std::deque<Push> pushes_;
+  // By upstream: the nodes that the fleet has tripped.
+  std::map<std::uint32_t, std::set<std::uint32_t>> tripped_;
+  Instant next_turn_ = kStart;
+  bool was_running_ = true;
+};
+
+}  // namespace penstock::simulate

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controller/simulate/strategies/upstream_guard.h"
+#include "controller/simulate/strategy.h"
+#include "penstock/decision/admission.h"
+#include "penstock/decision/request_memory.h"
+
+// A node with Penstock: the real decision code, put together as in runtime/registry.cc and runtime/admission.
+namespace penstock::simulate {
+
+class PenstockNode final : public Strategy {
+ public:
+  PenstockNode(Host& host, const decision::Policy& policy);
+
+  Manner manner() const override { return {.threads = false, .cancels = !policy_.shadow}; }
+  void arrive(Request& request) override;
+  void forget(const Request& request) override;
+  void ended(const Request& request, Fate fate) override;
+  void call(const Request& request, const Call& call) override;
+  void forget_call(const Request& request, const Call& call) override;
+  void call_ended(const Request& request, const Call& call, Fate fate) override;
+  bool may_retry(const Request& request, const Call& call) override;
+  void tick() override;
+  void expose(Exposition& exposition) const override;
+  std::optional<double> limit(std::uint32_t upstream) const override;
+
+  // What the controller sees on the stream and may ask for.
+  struct Pool {
+    decision::PoolPolicy policy;
+    std::unique_ptr<decision::Admission> admission;
+    std::optional<int> imposed;
+    double requests = 0;
+    double completed = 0;
+    double busy_seconds = 0;
+    int limit_in_force(std::int64_t bytes_per_request) const;
+  };
+  std::vector<Pool>& pools() { return pools_; }
+  std::deque<UpstreamGuard>& upstreams() { return guards_; }
+  std::int64_t bytes_per_request() const { return memory_.bytes_per_request(); }
+  // Renews the lease up to then.
+  void lease_until(Instant until) { lease_until_ = until; }
+  void impose(Pool& pool, int limit);
+
+ private:
+  struct State : decision::Ticket {
+    const Request* request = nullptr;
+    std::uint32_t pool = 0;
+    Instant admitted{};
+    GuardedCall call;
+  };
+  State& state_of(const Request& request);
+  void update_limit(Pool& pool);
+  void settle(Pool& pool);
+
+  Host& host_;
+  const decision::Policy& policy_;
+  std::vector<Pool> pools_;
+  // By page.
+  struct Route {
+    std::uint32_t pool = 0;
+    decision::Priority priority = decision::Priority::normal;
+    std::optional<Duration> deadline;
+  };
+  std::vector<Route> routes_;
+  std::deque<UpstreamGuard> guards_;
+  std::deque<State> states_;
+  std::vector<decision::Verdict> decided_;
+  decision::RequestMemory memory_;
+  Instant lease_until_{};
+};
+
+}  // namespace penstock::simulate
