@@ -22,7 +22,7 @@ using policy::cat;
 constexpr std::int64_t kKiB = 1024;
 constexpr std::int64_t kMiB = 1024 * kKiB;
 
-// Of the node's memory, what requests may use where nothing else is said.
+// Of the memory that an idle node leaves, what requests may use where nothing else is said.
 constexpr double kMemoryForRequests = 0.6;
 
 // Reads one message, with defaults, and collects what is wrong with it.
@@ -337,7 +337,8 @@ class Converter {
     policy.name = to_.name;
     policy.service = "shop";
     decision::PoolPolicy pool;
-    pool.memory_bytes = static_cast<std::int64_t>(static_cast<double>(to_.nodes.memory_bytes) * kMemoryForRequests);
+    const std::int64_t free = to_.nodes.memory_bytes - to_.nodes.idle_memory_bytes;
+    pool.memory_bytes = static_cast<std::int64_t>(static_cast<double>(free) * kMemoryForRequests);
     policy.pools.push_back(pool);
     for (const PageModel& page : to_.pages) {
       decision::RoutePolicy route;
