@@ -191,6 +191,11 @@ bool Admission::withdraw(Ticket& ticket) {
   return true;
 }
 
+void Admission::refuse_all(RejectReason reason, std::vector<Verdict>& decided) {
+  State& s = *state_;
+  while (Ticket* ticket = s.queue.oldest()) s.refuse(*ticket, reason, decided);
+}
+
 void Admission::expire(Instant now, std::vector<Verdict>& decided) { state_->expire(now, decided); }
 
 Instant Admission::next_event() const {

@@ -97,17 +97,19 @@ void CircuitBreaker::entrust(CallLane& lane) const {
   if (s.policy.slow_call) lane.shorter_than_ = std::min(lane.shorter_than_, s.policy.slow_call->over);
 }
 
-void CircuitBreaker::collect(CallLane& lane, Instant now) {
+CircuitBreaker::Collected CircuitBreaker::collect(CallLane& lane, Instant now) {
   State& s = *state_;
   const CallLane::Told told = std::exchange(lane.told_, {});
   s.usefulness.tell(
       {.begun = told.begun, .succeeded = told.succeeded, .starts = told.starts, .last_success = told.last});
   if (told.begun != 0) s.add_patience(told.patience, told.begun);
-  if (told.succeeded == 0) return;
-  CallWindow::Sums& sums = s.window.at(now);
-  sums.ended += told.succeeded;
-  sums.timed += told.succeeded;
-  s.usual.add(told.ages, told.succeeded);
+  if (told.succeeded != 0) {
+    CallWindow::Sums& sums = s.window.at(now);
+    sums.ended += told.succeeded;
+    sums.timed += told.succeeded;
+    s.usual.add(told.ages, told.succeeded);
+  }
+  return {told.begun, told.succeeded, told.starts, told.ages};
 }
 
 void CircuitBreaker::age(CallLane& lane, Instant now) {
@@ -203,6 +205,8 @@ std::optional<double> CircuitBreaker::usefulness() const {
   if (!estimate) return std::nullopt;
   return estimate->value;
 }
+
+Duration CircuitBreaker::patience() const { return state_->typical_patience(); }
 
 Duration CircuitBreaker::oldest(Instant now) const {
   const Call* first = state_->calls.first();

@@ -94,6 +94,9 @@ class Admission {
   // Takes a waiting request back (its caller went away). False when it no longer waits.
   bool withdraw(Ticket& ticket);
 
+  // Refuses all that wait.
+  void refuse_all(RejectReason reason, std::vector<Verdict>& decided);
+
   // Decides those whose wait ran out or whose deadline passed or can no longer be met. Call at next_event().
   void expire(Instant now, std::vector<Verdict>& decided);
   // When expire() has something to do; Instant::max() when nobody waits.

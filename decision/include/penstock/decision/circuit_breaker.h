@@ -69,9 +69,18 @@ class CircuitBreaker {
   bool steady(Instant now) const;
   // The lane may begin and end calls by itself while the breaker is steady, and no longer than until set_policy().
   void entrust(CallLane& lane) const;
+  // What a lane had counted.
+  struct Collected {
+    std::int64_t begun = 0;
+    std::int64_t succeeded = 0;
+    // Of those that began, less those that succeeded, in microseconds.
+    std::int64_t starts = 0;
+    // Of those that succeeded.
+    Duration latency{};
+  };
   // Takes in what the lane has counted: of all lanes before any call ends that did not succeed, before age(), tick(),
   // and whatever else may change the state.
-  void collect(CallLane& lane, Instant now);
+  Collected collect(CallLane& lane, Instant now);
   // Ages the calls in flight of a lane. Before each tick().
   void age(CallLane& lane, Instant now);
 
@@ -89,6 +98,8 @@ class CircuitBreaker {
   Duration retry_after(Instant now) const;
   // Unset without enough evidence.
   std::optional<double> usefulness() const;
+  // What calls can wait, typically.
+  Duration patience() const;
   // Age of the oldest call in flight.
   Duration oldest(Instant now) const;
 

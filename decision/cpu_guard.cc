@@ -1,0 +1,45 @@
+#include "penstock/decision/cpu_guard.h"
+
+#include <algorithm>
+
+namespace penstock::decision {
+namespace {
+
+QueuePolicy door(int longest_queue, Duration longest_wait) {
+  QueuePolicy policy;
+  policy.discipline = QueueDiscipline::newest_first;
+  policy.max = longest_queue;
+  policy.max_wait = longest_wait;
+  policy.target = std::min<Duration>(std::chrono::milliseconds(50), longest_wait);
+  return policy;
+}
+
+}  // namespace
+
+CpuGuard::CpuGuard(int cores, int longest_queue, Duration longest_wait)
+    : most_(static_cast<int>(kRunnablePerCore * std::max(cores, 1))), door_(door(longest_queue, longest_wait), 0) {}
+
+// The places of the admission are those that are free now; all are given back at once.
+void CpuGuard::set_room(int runnable, Instant now, std::vector<Verdict>& decided) {
+  const int free = std::max(0, most_ - runnable);
+  const int taken = door_.in_flight();
+  if (taken > 0) {
+    // First closed, so that the places given back are not handed out again at the old limit.
+    door_.set_limit(0, now, decided);
+    door_.give_back(taken, now, decided);
+  }
+  door_.set_limit(free, now, decided);
+}
+
+Admission::Answer CpuGuard::offer(Ticket& ticket, int runnable, Instant now, std::vector<Verdict>& decided) {
+  // Those started since are runnable by now, or have gone to wait.
+  if (door_.queue_length() == 0) set_room(runnable, now, decided);
+  return door_.offer(ticket, now, decided);
+}
+
+void CpuGuard::poll(int runnable, Instant now, std::vector<Verdict>& decided) {
+  door_.expire(now, decided);
+  set_room(runnable, now, decided);
+}
+
+}  // namespace penstock::decision

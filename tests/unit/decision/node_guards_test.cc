@@ -1,0 +1,202 @@
+#include <gtest/gtest.h>
+
+#include <list>
+#include <vector>
+
+#include "penstock/decision/cpu_guard.h"
+#include "penstock/decision/memory_guard.h"
+#include "penstock/decision/test_calendar.h"
+#include "penstock/decision/token_bucket.h"
+
+// The guards of a node that are not those of one upstream, and the bucket.
+namespace penstock::decision {
+namespace {
+
+using namespace std::chrono_literals;
+
+Instant at(double s) { return Instant{} + from_seconds(s); }
+
+// --- TokenBucket
+
+// Offers `rate` calls a second to an upstream that bears `bears`, from..to; counts what it accepts and refuses.
+struct Full {
+  TokenBucket bucket;
+  int accepted = 0;
+  int refused = 0;
+  double credit = 0;
+  double allowance = 0;
+
+  void run(double rate, double bears, double from, double to) {
+    accepted = refused = 0;
+    for (int i = static_cast<int>(from * 1000); i < static_cast<int>(to * 1000); ++i) {
+      const Instant now = at(i / 1000.0);
+      allowance = std::min(bears / 10, allowance + bears / 1000);
+      for (credit += rate / 1000; credit >= 1; credit -= 1) {
+        if (!bucket.take(now)) continue;
+        if (allowance >= 1) {
+          allowance -= 1;
+          ++accepted;
+          bucket.accepted(now);
+        } else {
+          ++refused;
+          bucket.refused(now, 1s);
+        }
+      }
+      if (i % 100 == 0) bucket.tick(now);
+    }
+  }
+};
+
+TEST(TokenBucket, SleepsWhileNothingIsRefused) {
+  Full full;
+  full.run(100, 1000, 0, 20);
+  EXPECT_FALSE(full.bucket.active());
+  EXPECT_NEAR(full.accepted, 2000, 1);
+}
+
+TEST(TokenBucket, UsesWhatTheUpstreamBearsAndIsSeldomRefused) {
+  for (const double bears : {20.0, 50.0, 80.0, 400.0}) {
+    Full full;
+    full.run(bears * 1.5, bears, 0, 5);
+    full.run(bears * 1.5, bears, 5, 35);
+    EXPECT_GT(full.accepted, 0.8 * 30 * bears) << bears;
+    EXPECT_LT(full.refused, 0.1 * 30 * bears) << bears;
+  }
+}
+
+TEST(TokenBucket, FindsTheWayBack) {
+  Full full;
+  full.run(100, 50, 0, 20);
+  ASSERT_TRUE(full.bucket.active());
+  full.run(100, 1000, 20, 45);
+  EXPECT_FALSE(full.bucket.active());
+}
+
+TEST(TokenBucket, RetryAfterIsObeyedWhileMostIsRefused) {
+  TokenBucket bucket;
+  for (int i = 0; i < 10; ++i) bucket.refused(at(1), 3s);
+  bucket.tick(at(1.1));
+  EXPECT_FALSE(bucket.take(at(3.9)));
+  EXPECT_NEAR(seconds(bucket.wait(at(2))), 2, 1e-6);
+  EXPECT_TRUE(bucket.take(at(5.1)));
+}
+
+// --- CpuGuard
+
+TEST(CpuGuard, StartsWhileFewAreRunnable) {
+  CpuGuard guard(2, 100, 10s);
+  std::vector<Verdict> decided;
+  std::list<Ticket> tickets(3);
+  auto ticket = tickets.begin();
+  EXPECT_EQ(guard.offer(*ticket++, 0, at(1), decided).offer, Admission::Offer::admitted);
+  EXPECT_EQ(guard.offer(*ticket++, 3, at(1), decided).offer, Admission::Offer::admitted);
+  EXPECT_EQ(guard.offer(*ticket, 4, at(1), decided).offer, Admission::Offer::queued);
+  guard.poll(4, at(1.01), decided);
+  EXPECT_TRUE(decided.empty());
+  guard.poll(3, at(1.02), decided);
+  ASSERT_EQ(decided.size(), 1u);
+  EXPECT_FALSE(decided[0].rejected);
+}
+
+TEST(CpuGuard, NewestFirstOnceTheOldestHasWaited) {
+  CpuGuard guard(1, 100, 10s);
+  std::vector<Verdict> decided;
+  std::list<Ticket> tickets(3);
+  double t = 1;
+  for (Ticket& ticket : tickets) guard.offer(ticket, 2, at(t += 0.01), decided);
+  guard.poll(1, at(1.04), decided);
+  ASSERT_EQ(decided.size(), 1u);
+  EXPECT_EQ(decided[0].ticket, &tickets.front());
+  guard.poll(1, at(1.2), decided);
+  ASSERT_EQ(decided.size(), 2u);
+  EXPECT_EQ(decided[1].ticket, &tickets.back());
+}
+
+TEST(CpuGuard, SaturationStartsWhatTheCpuCanDo) {
+  // 1 core, 10 ms a request, 200 a second.
+  CpuGuard guard(1, 1000, 1s);
+  std::vector<Verdict> decided;
+  std::list<Ticket> tickets;
+  int started = 0;
+  double busy_until = 0;
+  for (int i = 0; i < 4000; ++i) {
+    const double now = i * 0.0025;
+    const auto runnable = static_cast<int>(std::max(0.0, busy_until - now) / 0.01 + 0.999);
+    decided.clear();
+    const auto start = [&] {
+      busy_until = std::max(busy_until, now) + 0.01;
+      ++started;
+    };
+    guard.poll(runnable, at(now), decided);
+    for (const Verdict& verdict : decided) {
+      if (!verdict.rejected) start();
+    }
+    if (i % 2 == 0) {
+      Ticket& ticket = tickets.emplace_back();
+      ticket.deadline = at(now + 1);
+      const auto after = static_cast<int>(std::max(0.0, busy_until - now) / 0.01 + 0.999);
+      if (guard.offer(ticket, after, at(now), decided).offer == Admission::Offer::admitted) start();
+    }
+    EXPECT_LE(busy_until - now, 0.031);
+  }
+  EXPECT_GE(started, 990);
+  EXPECT_LE(started, 1005);
+  for (Ticket& ticket : tickets) guard.withdraw(ticket);
+}
+
+// --- memory
+
+TEST(MemoryGuard, PressureIsTheScarcerOfBudgetAndLimit) {
+  EXPECT_EQ(memory_pressure({}), 0);
+  EXPECT_DOUBLE_EQ(memory_pressure({.budget = 1000, .in_requests = 250}), 0.25);
+  EXPECT_DOUBLE_EQ(memory_pressure({.used = 550, .base = 100, .limit = 1000, .budget = 1000, .in_requests = 100}),
+                   450.0 / 800);
+  EXPECT_EQ(memory_pressure({.used = 2000, .base = 100, .limit = 1000}), 1);
+  EXPECT_EQ(memory_pressure({.used = 950, .base = 950, .limit = 1000}), 1);
+}
+
+TEST(MemoryGuard, TheBudgetIsCutToWhatTheLimitLeaves) {
+  EXPECT_EQ(memory_for_requests({.budget = 700}), 700);
+  EXPECT_EQ(memory_for_requests({.base = 100, .limit = 1000, .budget = 2000}), 800);
+  EXPECT_EQ(memory_for_requests({.base = 100, .limit = 1000, .budget = 500}), 500);
+  EXPECT_EQ(memory_for_requests({.base = 950, .limit = 1000, .budget = 500}), 0);
+}
+
+// --- calendar
+
+TEST(TestCalendar, OneAtATimeAndTheSameOnAllNodes) {
+  TestCalendar one;
+  TestCalendar other;
+  const auto both = [](TestCalendar& calendar, bool reversed, Duration wall) {
+    calendar.ask(reversed ? "b" : "a", false, wall);
+    calendar.ask(reversed ? "a" : "b", false, wall);
+    calendar.resolve();
+    EXPECT_NE(calendar.may_test("a"), calendar.may_test("b"));
+    return calendar.may_test("a");
+  };
+  int a = 0;
+  for (int slot = 0; slot < 100; ++slot) {
+    const Duration wall = slot * TestCalendar::kSlot + 1s;
+    const bool turn = both(one, false, wall);
+    EXPECT_EQ(both(other, true, wall), turn);
+    a += turn ? 1 : 0;
+  }
+  EXPECT_GT(a, 25);
+  EXPECT_LT(a, 75);
+}
+
+TEST(TestCalendar, WhoIsUnderTestKeepsItsTurn) {
+  TestCalendar calendar;
+  for (int slot = 0; slot < 20; ++slot) {
+    calendar.ask("a", false, slot * TestCalendar::kSlot);
+    calendar.ask("b", true, slot * TestCalendar::kSlot);
+    calendar.resolve();
+    EXPECT_TRUE(calendar.may_test("b"));
+    EXPECT_FALSE(calendar.may_test("a"));
+  }
+  calendar.resolve();
+  EXPECT_FALSE(calendar.may_test("b"));
+}
+
+}  // namespace
+}  // namespace penstock::decision
