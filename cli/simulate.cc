@@ -7,7 +7,9 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <set>
 #include <sstream>
+#include <stdexcept>
 #include <thread>
 
 #include "cli/commands.h"
@@ -15,6 +17,7 @@
 #include "cli/policy_file.h"
 #include "cli/session.h"
 #include "controller/simulate/report.h"
+#include "controller/simulate/rivals/rivals.h"
 #include "controller/simulate/scenario_file.h"
 #include "policy/convert.h"
 #include "policy/fields.h"
@@ -69,18 +72,17 @@ void read_scenario(const std::string& wanted, std::deque<Scenario>& out) {
 
 // Ours first.
 std::vector<const Contender*> find_contenders(const std::vector<std::string>& wanted) {
-  std::vector<const Contender*> found;
-  std::vector<std::string> names{"all"};
-  for (const Contender& contender : simulate::contenders()) {
-    names.push_back(contender.name);
-    const bool all = std::ranges::find(wanted, "all") != wanted.end();
-    const bool named = std::ranges::find(wanted, contender.name) != wanted.end();
-    if (all || named || contender.name == kOurs) found.push_back(&contender);
-  }
+  std::set<std::string_view> names{kOurs};
   for (const std::string& name : wanted) {
-    if (std::ranges::find(names, name) == names.end()) {
-      throw Failure(kUsage, "--rivals: \"" + name + "\" is no rival" + policy::suggestion(name, names));
+    try {
+      for (const simulate::Rival* rival : simulate::parse_rivals(name)) names.insert(rival->name);
+    } catch (const std::invalid_argument& error) {
+      throw Failure(kUsage, std::string("--rivals: ") + error.what());
     }
+  }
+  std::vector<const Contender*> found;
+  for (const Contender& contender : simulate::contenders()) {
+    if (names.contains(contender.name)) found.push_back(&contender);
   }
   std::ranges::stable_partition(found, [](const Contender* contender) { return contender->name == kOurs; });
   return found;
@@ -128,8 +130,12 @@ void list(const Console& console) {
     table.rows.push_back({std::string(name), parse(text, std::string(name)).about});
   }
   console.out << format(table, console, false) << "\n";
-  table = {{{"POLICY"}, {"WHAT"}}, {}};
-  for (const Contender& contender : simulate::contenders()) table.rows.push_back({contender.name, contender.about});
+  table = {{{"POLICY"}, {"WHAT"}, {"SOURCE"}}, {}};
+  for (const Contender& contender : simulate::contenders()) {
+    const auto rival = std::ranges::find(simulate::rivals(), contender.name, &simulate::Rival::name);
+    const bool found = rival != simulate::rivals().end();
+    table.rows.push_back({contender.name, contender.about, found ? std::string(rival->source) : "-"});
+  }
   console.out << format(table, console, false) << std::flush;
 }
 
@@ -184,7 +190,9 @@ void add_simulate(CLI::App& app, Session& session) {
       ->delimiter(',')
       ->type_name("NAME|FILE")
       ->capture_default_str();
-  command->add_option("--rivals", options->rivals, "What to compare with; all")->delimiter(',')->type_name("NAME");
+  command->add_option("--rivals", options->rivals, "What to compare with: all, none, or names")
+      ->delimiter(',')
+      ->type_name("NAME");
   command->add_option("--seeds", options->seeds, "Runs of each")->check(CLI::Range(1, 100000))->capture_default_str();
   command->add_option("--first-seed", options->first_seed, "The others count on from it")->capture_default_str();
   command->add_option("--threads", options->threads, "Runs at the same time. Default: as many as there are cores")

@@ -58,10 +58,6 @@ void Resilience4j::record(const Outcome& outcome) {
 
 void Resilience4j::ended(const Ended& ended) {
   let_out();
-  if (ended.fate == Fate::cancelled) {
-    if (state_ == State::half_open) ++permits_;
-    return;
-  }
   if (state_ == State::open) return;
   record({.at = ended.now, .failed = ended.fate != Fate::ok, .slow = ended.now - ended.started > options_.slow});
   judge(ended.now);

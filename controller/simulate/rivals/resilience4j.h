@@ -37,7 +37,7 @@ class Resilience4j final : public CountedLimiter {
 
   enum class State { closed, open, half_open };
   bool admit(const Arrival& arrival) override;
-  // A cancelled call gives its permission back (releasePermission); everything that is no answer is a failure.
+  // Everything that is no answer is a failure, also a cancelled call (CircuitBreaker.decorateCompletionStage).
   void ended(const Ended& ended) override;
   bool open() const override { return state_ != State::closed; }
   State state() const { return state_; }

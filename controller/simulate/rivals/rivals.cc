@@ -34,6 +34,30 @@ constexpr int kRaised = decision::LimitPolicy{}.max;
 constexpr Line::Rule kNetflixBacklog{
     .order = Line::Order::lifo, .max = 100, .max_wait = std::chrono::milliseconds(1000)};
 
+// What lets Envoy's and brpc's rules work at the rate of one upstream of one node. Pinned to 3, it takes 50 answers of
+// 5 s more than a minute to be measured; and below a hundred answers a second brpc throws each window away.
+EnvoyGradient::Options envoy_fair(int min) {
+  EnvoyGradient::Options options;
+  options.max = kRaised;
+  options.min = min;
+  return options;
+}
+// The example of the filter's documentation: 90th percentile, min_concurrency 50, jitter 10 %,
+// min_concurrency_limit 25.
+EnvoyGradient::Options envoy_documented() {
+  EnvoyGradient::Options options = envoy_fair(50);
+  options.percentile = 0.9;
+  options.jitter = 0.1;
+  options.min_limit = 25;
+  return options;
+}
+BrpcAuto::Options brpc_fair() {
+  BrpcAuto::Options options;
+  options.min_samples = 10;
+  options.floor = options.initial;
+  return options;
+}
+
 template <typename L>
 Parts limiter(std::optional<Line::Rule> line, const typename L::Options& options) {
   return [=](std::uint64_t seed) {
@@ -88,14 +112,14 @@ Composition on_fibers(Parts door) { return {.deadlines = false, .door = std::mov
 Composition fair(Parts upstream) { return {.upstream = std::move(upstream)}; }
 
 std::vector<Rival> make() {
-  constexpr std::string_view at_door = "limiter at the door of 320 threads a node; no deadline, no cancellation";
-  constexpr std::string_view at_fibers = "limiter at the door, fibers; no deadline, no cancellation";
-  constexpr std::string_view upstream = "limiter per upstream, caps raised to 5000, fibers, deadlines and cancellation";
-  constexpr std::string_view upstream_lifo =
-      "limiter per upstream with the library's newest-first backlog of 100 and 1 s, caps raised to 5000, fibers, "
-      "deadlines and cancellation";
-  constexpr std::string_view breakers = "breaker per upstream, 320 threads a node; no deadline, no cancellation";
-  constexpr std::string_view fair_breakers = "breaker per upstream, fibers, deadlines and cancellation";
+  // Those without "fair" know neither deadlines nor cancellation.
+  constexpr std::string_view at_door = "limit at the door of 320 threads a node";
+  constexpr std::string_view at_fibers = "limit at the door, on fibers";
+  constexpr std::string_view backlog = "limit per upstream up to 5000, newest-first backlog of 100 and 1 s; deadlines";
+  constexpr std::string_view means =
+      "limit per upstream up to 5000 on means of a second, newest-first backlog of 100 and 1 s; deadlines";
+  constexpr std::string_view breakers = "breaker per upstream, 320 threads a node";
+  constexpr std::string_view fair_breakers = "breaker per upstream; deadlines";
   constexpr std::string_view vegas = "github.com/Netflix/concurrency-limits 0.5, VegasLimit.java";
   constexpr std::string_view gradient2 =
       "github.com/Netflix/concurrency-limits 0.5, Gradient2Limit.java in WindowedLimit.java";
@@ -114,28 +138,35 @@ std::vector<Rival> make() {
   std::vector<Rival> all{
       {"threads-640", "thread pools of servers and frameworks", "320 threads a node, first come, first served",
        on_threads(nullptr)},
-      {"unlimited", "servers on coroutines", "fibers without a limit, deadlines and cancellation", fair(nullptr)},
+      {"unlimited", "servers on coroutines", "fibers without a limit; deadlines", fair(nullptr)},
 
       {"vegas", vegas, at_door, on_threads(limiter<Vegas>({}))},
-      {"vegas-fair", vegas, upstream_lifo, fair(limiter<Vegas>(kNetflixBacklog, {.max = kRaised}))},
+      {"vegas-fair", vegas, means, fair(limiter<Vegas>(kNetflixBacklog, {.max = kRaised, .windowed = true}))},
 
       {"gradient2", gradient2, at_door, on_threads(limiter<Gradient2>({}))},
-      {"gradient2-upstream", gradient2, "limiter per upstream, 320 threads a node; no deadline, no cancellation",
+      {"gradient2-upstream", gradient2, "limit per upstream, 320 threads a node",
        on_threads(nullptr, limiter<Gradient2>({}))},
-      {"gradient2-fair", gradient2, upstream_lifo, fair(limiter<Gradient2>(kNetflixBacklog, {.max = kRaised}))},
+      {"gradient2-fair", gradient2, backlog, fair(limiter<Gradient2>(kNetflixBacklog, {.max = kRaised}))},
 
       {"aimd", aimd, at_door, on_threads(limiter<Aimd>({}))},
-      {"aimd-fair", aimd, upstream_lifo, fair(limiter<Aimd>(kNetflixBacklog, {.max = kRaised}))},
+      {"aimd-fair", aimd, backlog, fair(limiter<Aimd>(kNetflixBacklog, {.max = kRaised}))},
 
       {"envoy", envoy, at_door, on_threads(limiter<EnvoyGradient>({}))},
-      {"envoy-fair", envoy, upstream, fair(limiter<EnvoyGradient>({.max = kRaised}))},
+      {"envoy-fair", envoy, "limit per upstream from 10 to 5000; deadlines",
+       fair(limiter<EnvoyGradient>(envoy_fair(10)))},
+      {"envoy-50-fair", envoy, "limit per upstream from 50 to 5000; deadlines",
+       fair(limiter<EnvoyGradient>(envoy_fair(50)))},
+      {"envoy-documented-fair", envoy,
+       "limit per upstream from 25 to 5000 as in the documentation's example, its ideal measured without a pin; "
+       "deadlines",
+       fair(limiter<EnvoyGradient>(envoy_documented()))},
 
       {"brpc", brpc, at_fibers, on_fibers(limiter<BrpcAuto>({}))},
-      {"brpc-fair", brpc, upstream, fair(limiter<BrpcAuto>({}))},
+      {"brpc-fair", brpc, "limit per upstream from 40 on, windows of 10 samples; deadlines",
+       fair(limiter<BrpcAuto>(brpc_fair()))},
 
       {"failsafe", failsafe, at_fibers, on_fibers(limiter<FailsafeAdaptive>({}))},
-      {"failsafe-fair", failsafe,
-       "limiter per upstream with its queue, cap raised to 5000, fibers, deadlines and cancellation",
+      {"failsafe-fair", failsafe, "limit per upstream up to 5000 with its queue; deadlines",
        fair(failsafe_with_queue({.max = kRaised}))},
 
       {"resilience4j", r4j, breakers, on_threads(nullptr, breaker({}))},
@@ -145,28 +176,22 @@ std::vector<Rival> make() {
 
       {"codel-lifo",
        fail_at_scale,
-       "320 threads a node behind CoDel with adaptive LIFO; no deadline, no cancellation",
+       "320 threads a node behind CoDel with adaptive LIFO",
        {.threads = kThreads, .wait_for_thread = kAdaptiveLifo, .deadlines = false}},
-      {"codel-lifo-fair", fail_at_scale,
-       "320 calls to each upstream behind CoDel with adaptive LIFO, fibers, deadlines and cancellation",
+      {"codel-lifo-fair", fail_at_scale, "320 calls to each upstream behind CoDel with adaptive LIFO; deadlines",
        fair(places(kThreads, kAdaptiveLifo))},
 
-      {"pid", uber, "rejector, priority queue and tuned limit at the door, fibers; no deadline, no cancellation",
-       on_fibers(cinnamon({}))},
-      {"pid-fair", uber, "rejector, priority queue and tuned limit per upstream, fibers, deadlines and cancellation",
+      {"pid", uber, "rejector, priority queue and tuned limit at the door, on fibers", on_fibers(cinnamon({}))},
+      {"pid-fair", uber, "rejector, priority queue and tuned limit per upstream; deadlines",
        fair(cinnamon({.max = kRaised}))},
 
-      {"sre-throttle", sre, "throttle per upstream, 320 threads a node; no deadline, no cancellation",
-       on_threads(nullptr, limiter<SreThrottle>({}))},
-      {"sre-throttle-fair", sre, "throttle per upstream, fibers, deadlines and cancellation",
-       fair(limiter<SreThrottle>({}))},
+      {"sre-throttle", sre, "throttle per upstream, 320 threads a node", on_threads(nullptr, limiter<SreThrottle>({}))},
+      {"sre-throttle-fair", sre, "throttle per upstream; deadlines", fair(limiter<SreThrottle>({}))},
 
       {"userver", "github.com/userver-framework/userver 2, congestion_control/controller.cpp",
-       "limit of requests a second by the CPU's queue, fibers; no deadline, no cancellation",
-       on_fibers(limiter<UserverRps>({}))},
+       "limit of requests a second by the CPU's queue, on fibers", on_fibers(limiter<UserverRps>({}))},
       {"userver-fair", "github.com/userver-framework/userver 2, congestion_control/controllers/linear.cpp",
-       "its limit of what is called per upstream, fibers, deadlines and cancellation",
-       fair(limiter<UserverLinear>({}))},
+       "its limit of calls, per upstream; deadlines", fair(limiter<UserverLinear>({}))},
   };
   return all;
 }

@@ -10,7 +10,7 @@
 // The table of rivals: published ways to protect a service, each as its source has it, and once more in a fair form
 // ("NAME-fair"): before each upstream instead of at the door, with raised caps, and with the deadlines and the
 // cancellation that Penstock has. Where the source's project has a queue of its own for its limiter, the fair form
-// has it, too.
+// has it, too. "Deadlines" of a description are with cancellation and on fibers.
 namespace penstock::simulate {
 
 struct Rival {

@@ -13,6 +13,12 @@ Vegas::Vegas(const Options& options, std::uint64_t seed)
       jitter_(random_.uniform(0.5, 1)) {}
 
 int Vegas::update(const Sample& sample) {
+  if (!options_.windowed) return judge(sample);
+  const std::optional<Sample> window = window_.add(sample);
+  return window ? judge(*window) : static_cast<int>(limit_);
+}
+
+int Vegas::judge(const Sample& sample) {
   const int old = static_cast<int>(limit_);
   if (++since_probe_ >= jitter_ * options_.probe * limit_) {
     jitter_ = random_.uniform(0.5, 1);

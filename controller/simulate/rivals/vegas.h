@@ -16,7 +16,8 @@ namespace penstock::simulate {
 //   limit -= log10 when queue > beta, or on a drop
 //
 // and unchanged while less than half of the limit is in use. Each 30 * limit samples, times a jitter in [0.5, 1), the
-// sample at hand becomes the shortest.
+// sample at hand becomes the shortest. Of single samples the shortest is far below the others where times spread; the
+// library can put a WindowedLimit before it, which makes means of a second of them.
 class Vegas final : public NetflixLimiter {
  public:
   struct Options {
@@ -25,14 +26,18 @@ class Vegas final : public NetflixLimiter {
     int max = 1000;
     double smoothing = 1.0;
     int probe = 30;
+    // Whether a WindowedLimit stands before it.
+    bool windowed = false;
   };
   Vegas(const Options& options, std::uint64_t seed);
 
  private:
   int update(const Sample& sample) override;
+  int judge(const Sample& sample);
 
   const Options options_;
   Random random_;
+  NetflixWindow window_;
   double limit_;
   Duration shortest_{};
   int since_probe_ = 0;

@@ -129,5 +129,11 @@ TEST(Completion, CompletesInBash) {
   std::remove(path.c_str());
 }
 
+TEST(CommandLine, UnknownRivalsAreNamedWithTheKnown) {
+  const Invocation invocation = invoke({"simulate", "--scenario", "normal", "--rivals", "vegas,nobody"});
+  EXPECT_EQ(invocation.exit_code, kUsage);
+  EXPECT_THAT(invocation.err, HasSubstr("unknown rival \"nobody\"; known: all, none, threads-640, unlimited, vegas"));
+}
+
 }  // namespace
 }  // namespace penstock::cli

@@ -204,6 +204,8 @@ TEST(Netflix, DoNotShrinkAtAConstantTime) {
 TEST(Vegas, TakesASpreadOfTimesForAQueue) {
   Vegas vegas({}, 1);
   EXPECT_LT(drive(vegas, {.servers = 0, .service = 0.1, .sigma = 0.1}, 1000, 300).throughput, 300);
+  Vegas windowed({.windowed = true}, 1);
+  EXPECT_GT(drive(windowed, {.servers = 0, .service = 0.1, .sigma = 0.1}, 1000, 300).throughput, 950);
 }
 
 }  // namespace
