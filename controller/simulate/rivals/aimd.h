@@ -5,7 +5,7 @@
 namespace penstock::simulate {
 
 // Netflix's AIMD: one more on each success while at least half of the limit is in use, a tenth less on each drop or
-// whatever took longer than the time-out. Source: github.com/Netflix/concurrency-limits, AIMDLimit.java, 0.5.
+// whatever took longer than the time-out. Source: github.com/Netflix/concurrency-limits, AIMDLimit.java at 784c960d.
 class Aimd final : public NetflixLimiter {
  public:
   struct Options {

@@ -7,8 +7,8 @@
 
 namespace penstock::simulate {
 
-// brpc's automatic limit of a method. Source: github.com/apache/brpc, src/brpc/policy/auto_concurrency_limiter.cpp and
-// docs/en/auto_concurrency_limiter.md, 1.10.
+// brpc's automatic limit of a method. Source: github.com/apache/brpc, src/brpc/policy/auto_concurrency_limiter.cpp at
+// 5283d0d9 and docs/en/auto_concurrency_limiter.md.
 //
 //   limit = shortest * peak * (1 + explore)
 //

@@ -9,8 +9,9 @@
 namespace penstock::simulate {
 
 // Envoy's adaptive concurrency filter. Source: github.com/envoyproxy/envoy,
-// source/extensions/filters/http/adaptive_concurrency/controller/gradient_controller.cc, the API's
-// adaptive_concurrency.proto (v3) and docs/root/configuration/http/http_filters/adaptive_concurrency_filter.rst, 1.32.
+// source/extensions/filters/http/adaptive_concurrency/controller/gradient_controller.cc at c35f67fb, and of the version
+// 149521d8 the API's adaptive_concurrency.proto (v3) and
+// docs/root/configuration/http/http_filters/adaptive_concurrency_filter.rst.
 //
 //   gradient = clamp((1 + buffer) * ideal / measured, 0.5, 2)
 //   limit   := limit * gradient + sqrt(limit * gradient), within [min, max]

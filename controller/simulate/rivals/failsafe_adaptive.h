@@ -7,8 +7,8 @@
 
 namespace penstock::simulate {
 
-// failsafe-go's adaptive limiter. Source: github.com/failsafe-go/failsafe-go, adaptivelimiter/adaptivelimiter.go and
-// internal/util/{ewma,median,windows,util}.go, 0.8.
+// failsafe-go's adaptive limiter. Source: github.com/failsafe-go/failsafe-go, adaptivelimiter/adaptivelimiter.go at
+// 06622f2d, internal/util/{ewma,median,windows,util}.go.
 //
 // Once a second the 90th percentile of what ended, filtered by a median of five and smoothed, is held against its
 // long-term mean:

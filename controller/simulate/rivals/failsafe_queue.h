@@ -7,8 +7,8 @@
 namespace penstock::simulate {
 
 // The queue of failsafe-go's adaptive limiter, which is off by default. Source: github.com/failsafe-go/failsafe-go,
-// adaptivelimiter/queueinglimiter.go, 0.8. With the limit used up, none is refused while less than `initial` limits
-// wait, all from `max` limits on, and in between a share that grows evenly.
+// adaptivelimiter/queueinglimiter.go at 0a219068. With the limit used up, none is refused while less than `initial`
+// limits wait, all from `max` limits on, and in between a share that grows evenly.
 class FailsafeQueue final : public Shedder {
  public:
   // BuildPrioritized's defaults of WithQueueing.

@@ -5,7 +5,8 @@
 namespace penstock::simulate {
 
 // Netflix's Gradient2 in a WindowedLimit, as the project's README builds it. Source:
-// github.com/Netflix/concurrency-limits, Gradient2Limit.java and measurement/ExpAvgMeasurement.java, 0.5.
+// github.com/Netflix/concurrency-limits, Gradient2Limit.java at f2528def and measurement/ExpAvgMeasurement.java at
+// 11c70606.
 //
 //   gradient = clamp(tolerance * long / rtt, 0.5, 1)
 //   limit   := (1 - smoothing) * limit + smoothing * (limit * gradient + queue)

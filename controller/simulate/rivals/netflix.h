@@ -4,8 +4,9 @@
 
 #include "controller/simulate/rivals/counted.h"
 
-// What Netflix's limiters share. Source: github.com/Netflix/concurrency-limits, concurrency-limits-core, 0.5: Limiter,
-// SimpleLimiter, AbstractLimiter, WindowedLimit, window/ImmutableAverageSampleWindow, functions/Log10RootIntFunction.
+// What Netflix's limiters share. Source: github.com/Netflix/concurrency-limits, concurrency-limits-core: Limiter.java
+// at 3882327e, AbstractLimiter.java at 084ce82f, WindowedLimit.java and window/ImmutableAverageSampleWindow.java at
+// 25a05f1f, functions/Log10RootIntFunction.java at 108594a1.
 namespace penstock::simulate {
 
 // Lets in while fewer are in flight than the limit, refuses otherwise, and measures what ended. By the contract of

@@ -24,7 +24,7 @@ class PidShedder final : public Shedder {
  public:
   struct Options {
     // The posts say proportional and integral only. The gains, and how many errors are summed up, as in the copy that
-    // failsafe-go had (adaptivelimiter/pidlimiter.go, March 2025).
+    // failsafe-go had (adaptivelimiter/pidlimiter.go at 2363cb8b).
     double kp = 0.1;
     double ki = 1.4;
     std::size_t errors = 30;
@@ -34,7 +34,7 @@ class PidShedder final : public Shedder {
     Duration max_wait = std::chrono::milliseconds(500);
     // "PID Controller for Cinnamon": the requests that the distribution is made of.
     std::size_t history = 1000;
-    // "Cinnamon": cohorts of a tier.
+    // Cohorts of a tier, as in the same copy (code/core/README.md: threshold.initial).
     int cohorts = 128;
   };
   explicit PidShedder(const Options& options);

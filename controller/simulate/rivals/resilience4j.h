@@ -9,7 +9,8 @@
 namespace penstock::simulate {
 
 // resilience4j's circuit breaker with its slow-call rule. Source: github.com/resilience4j/resilience4j,
-// CircuitBreakerConfig.java, internal/CircuitBreakerStateMachine.java and CircuitBreakerMetrics.java, 2.2.
+// CircuitBreakerConfig.java at 335f5ebd, internal/CircuitBreakerStateMachine.java at 1a4a7164 and
+// internal/CircuitBreakerMetrics.java at 06b25fbd.
 //
 // Opens where, over a window of enough calls, the share of failures or of slow calls reaches its threshold. When it has
 // been open for its time, some calls are let through, and their shares decide.

@@ -120,15 +120,15 @@ std::vector<Rival> make() {
       "limit per upstream up to 5000 on means of a second, newest-first backlog of 100 and 1 s; deadlines";
   constexpr std::string_view breakers = "breaker per upstream, 320 threads a node";
   constexpr std::string_view fair_breakers = "breaker per upstream; deadlines";
-  constexpr std::string_view vegas = "github.com/Netflix/concurrency-limits 0.5, VegasLimit.java";
+  constexpr std::string_view vegas = "github.com/Netflix/concurrency-limits, VegasLimit.java";
   constexpr std::string_view gradient2 =
-      "github.com/Netflix/concurrency-limits 0.5, Gradient2Limit.java in WindowedLimit.java";
-  constexpr std::string_view aimd = "github.com/Netflix/concurrency-limits 0.5, AIMDLimit.java";
+      "github.com/Netflix/concurrency-limits, Gradient2Limit.java in WindowedLimit.java";
+  constexpr std::string_view aimd = "github.com/Netflix/concurrency-limits, AIMDLimit.java";
   constexpr std::string_view envoy =
-      "github.com/envoyproxy/envoy 1.32, adaptive_concurrency/controller/gradient_controller.cc";
-  constexpr std::string_view brpc = "github.com/apache/brpc 1.10, auto_concurrency_limiter.cpp";
-  constexpr std::string_view failsafe = "github.com/failsafe-go/failsafe-go 0.8, adaptivelimiter/adaptivelimiter.go";
-  constexpr std::string_view r4j = "github.com/resilience4j/resilience4j 2.2, CircuitBreakerConfig.java, defaults";
+      "github.com/envoyproxy/envoy, adaptive_concurrency/controller/gradient_controller.cc";
+  constexpr std::string_view brpc = "github.com/apache/brpc, auto_concurrency_limiter.cpp";
+  constexpr std::string_view failsafe = "github.com/failsafe-go/failsafe-go, adaptivelimiter/adaptivelimiter.go";
+  constexpr std::string_view r4j = "github.com/resilience4j/resilience4j, CircuitBreakerConfig.java, defaults";
   constexpr std::string_view r4j_example =
       "resilience4j.readme.io, CircuitBreaker, example of a configuration: slow from 2 s, 50 %";
   constexpr std::string_view fail_at_scale = "B. Maurer, Fail at Scale, ACM Queue 13(8), 2015";
@@ -188,9 +188,9 @@ std::vector<Rival> make() {
       {"sre-throttle", sre, "throttle per upstream, 320 threads a node", on_threads(nullptr, limiter<SreThrottle>({}))},
       {"sre-throttle-fair", sre, "throttle per upstream; deadlines", fair(limiter<SreThrottle>({}))},
 
-      {"userver", "github.com/userver-framework/userver 2, congestion_control/controller.cpp",
+      {"userver", "github.com/userver-framework/userver, congestion_control/controller.cpp",
        "limit of requests a second by the CPU's queue, on fibers", on_fibers(limiter<UserverRps>({}))},
-      {"userver-fair", "github.com/userver-framework/userver 2, congestion_control/controllers/linear.cpp",
+      {"userver-fair", "github.com/userver-framework/userver, congestion_control/controllers/linear.cpp",
        "its limit of calls, per upstream; deadlines", fair(limiter<UserverLinear>({}))},
   };
   return all;

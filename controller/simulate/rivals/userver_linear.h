@@ -10,7 +10,8 @@ namespace penstock::simulate {
 
 // userver's congestion control of what a service calls: it bounds the calls in flight where too many time out, or take
 // five times as long as usual. Source: github.com/userver-framework/userver,
-// core/src/congestion_control/controllers/linear.cpp and linear_config.hpp, core/src/congestion_control/sensor.hpp, 2.
+// core/src/congestion_control/controllers/linear.cpp at 0c746bf9, linear_config.hpp at 03830d94,
+// core/src/congestion_control/sensor.hpp.
 //
 // Each second: overloaded iff more than 5 % timed out, or the mean of 3 s is over 5 times the mean of 30 s, of at least
 // 20 ms, which does not learn from such seconds. Then the limit starts at what is in flight and falls by 5 % a second;

@@ -5,9 +5,9 @@
 namespace penstock::simulate {
 
 // userver's congestion control of a server: requests a second, lowered while tasks wait too long for a CPU. Source:
-// github.com/userver-framework/userver, core/src/congestion_control/controller.cpp,
-// core/src/server/congestion_control/sensor.cpp, core/src/server/http/http_request_handler.cpp,
-// scripts/docs/en/userver/congestion_control.md, 2.
+// github.com/userver-framework/userver, core/src/congestion_control/controller.cpp at 3a5a7ccd,
+// core/src/server/congestion_control/sensor.cpp at 66b998ba, core/src/server/http/http_request_handler.cpp, and
+// scripts/docs/en/userver/congestion_control.md, whose levels count where the code at that commit takes any as 1.
 //
 // Each second: overloaded now iff more tasks than a level waited over 3 ms in the queue of the task processor. After
 // some such seconds in a row the limit starts at 3/4 of the rate and falls by 2 % a second; after some without, it

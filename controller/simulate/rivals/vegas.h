@@ -7,8 +7,8 @@
 
 namespace penstock::simulate {
 
-// Netflix's Vegas. Source: github.com/Netflix/concurrency-limits, VegasLimit.java, 0.5. By default its limiters take
-// each sample as it comes, without a window.
+// Netflix's Vegas. Source: github.com/Netflix/concurrency-limits, VegasLimit.java at 7989055a. By default its limiters
+// take each sample as it comes, without a window.
 //
 //   queue = ceil(limit * (1 - shortest / rtt))
 //   limit += beta  when queue <= log10(limit)         (beta = 6 log10(limit))
