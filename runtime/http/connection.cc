@@ -27,6 +27,8 @@ using boost::system::error_code;
 
 // Requests that one connection may have served before others have their turn.
 constexpr int kRequestsInTurn = 16;
+// Bytes of the empty lines that may come before a request.
+constexpr int kMostBlanks = 16;
 
 }  // namespace
 
@@ -163,7 +165,10 @@ Connection::Next Connection::serve() noexcept {
   } catch (const Cancelled&) {
   } catch (const DeadlineExceeded&) {
   } catch (const std::exception& e) {
-    spdlog::error("a connection of {} is closed: {}", peer_.to_string(), e.what());
+    // Without an allocation: it may be that there is no memory.
+    fiber::TaskName name;
+    describe(name);
+    spdlog::error("connection '{}' is closed: {}", name.view(), e.what());
   }
   return Next::close;
 }
@@ -196,7 +201,10 @@ Connection::Next Connection::serve_next() {
   }
   if (expired_) return refuse({408, !own_.empty() ? "the header took too long" : "no request came"});
   // An empty line before a request (RFC 9112, 2.2).
-  while (!input_.empty() && (input_.front() == '\r' || input_.front() == '\n')) consume(1);
+  while (!input_.empty() && (input_.front() == '\r' || input_.front() == '\n')) {
+    if (++blanks_ > kMostBlanks) return refuse({400, "empty lines instead of a request"});
+    consume(1);
+  }
   if (input_.empty()) return Next::again;
 
   RequestParser parser(options().max_header_bytes, 0);
@@ -219,6 +227,7 @@ Connection::Next Connection::serve_next() {
   consume(head);
   header_began_ = {};
   had_request_ = true;
+  blanks_ = 0;
   int status;
   if (const char* wrong = parser.check_framing(status)) return refuse({status, wrong});
 

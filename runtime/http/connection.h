@@ -144,6 +144,7 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   std::uint32_t discarded_ = 0;
   Stage stage_ = Stage::fresh;
   std::uint16_t served_ = 0;
+  std::uint8_t blanks_ = 0;
   bool had_request_ = false;
   bool peer_known_ = false;
   bool expired_ = false;

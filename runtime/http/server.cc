@@ -132,22 +132,30 @@ bool ServerState::try_take_place() {
 ServerState::Place ServerState::take_place() {
   while (!try_take_place()) {
     fiber::Waiter waiter("a connection to close");
-    {
-      const std::lock_guard lock(waiting_mutex_);
-      waiting_.push_back(&waiter);
-    }
+    struct Listed {
+      Listed(ServerState& state, fiber::Waiter& waiter) : state(state), waiter(waiter) {
+        const std::lock_guard lock(state.waiting_mutex_);
+        state.waiting_.push_back(&waiter);
+      }
+      ~Listed() {
+        const std::lock_guard lock(state.waiting_mutex_);
+        std::erase(state.waiting_, &waiter);
+      }
+      ServerState& state;
+      fiber::Waiter& waiter;
+    } listed(*this, waiter);
     // Looked at again, now that whoever closes a connection sees the waiter.
     const fiber::Wake why = open_.load() < options.max_connections ? fiber::Wake::notified : waiter.wait();
-    {
-      const std::lock_guard lock(waiting_mutex_);
-      std::erase(waiting_, &waiter);
-    }
     fiber::throw_if_interrupted(why, "a connection to close");
   }
-  return Place(*this);
+  return Place(shared_from_this());
 }
 
 void ServerState::accept(net::Listener listener) {
+  struct Accepting {
+    ~Accepting() { thread.accepting = false; }
+    ServerThread& thread;
+  } accepting{*threads[fiber::thread_index()]};
   try {
     while (true) accept_some(listener);
   } catch (const Cancelled&) {
@@ -256,6 +264,7 @@ Server::Server(Runtime& runtime, ServerOptions options) : state_(std::make_share
     std::lock_guard lock(state->mutex);
     if (state->ended) return;
     for (unsigned i = 0; i < state->listeners.size(); ++i) {
+      state->shared->threads[i]->accepting = true;
       auto listener = std::make_shared<net::Listener>(std::move(state->listeners[i]));
       state->acceptors.push_back(
           runtime.spawn_on(i, "http accept " + state->address,

@@ -47,15 +47,16 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
   // No connections come any more.
   std::atomic<bool> ended{false};
 
-  // One of the max_connections places, while it lives; gives way to acceptors that wait for one.
+  // One of the max_connections places, while it lives; gives way to acceptors that wait for one. Keeps the state: what
+  // was handed over may outlive the server.
   class Place {
    public:
-    explicit Place(ServerState& state) : state_(&state) {}
-    Place(Place&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+    explicit Place(std::shared_ptr<ServerState> state) : state_(std::move(state)) {}
+    Place(Place&&) noexcept = default;
     ~Place();
 
    private:
-    ServerState* state_;
+    std::shared_ptr<ServerState> state_;
   };
 
  private:

@@ -40,7 +40,7 @@ void ServerThread::keep() {
   const Duration period =
       std::min({kSeldomest, Duration(options.header_timeout) / 4, Duration(options.idle_timeout) / 4});
   try {
-    while (!(server.ended.load() && open_ == 0)) {
+    while (!(server.ended.load() && !accepting && open_ == 0)) {
       sleep_for(period);
       expire(Stage::fresh, options.header_timeout);
       expire(Stage::partial, options.header_timeout);

@@ -56,6 +56,8 @@ class ServerThread {
   void give_account(std::shared_ptr<fiber::RequestAccount> account);
 
   ServerState& server;
+  // Its acceptor has not ended.
+  bool accepting = false;
   bool draining = false;
   // Nothing may wait any more.
   bool closing = false;

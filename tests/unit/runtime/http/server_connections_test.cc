@@ -206,6 +206,30 @@ TEST_F(HttpManyConnections, IgnoreAnEmptyLineBeforeARequest) {
   EXPECT_EQ(socket.ask("\r\n\r\n" + std::string(kGet)).body, "hello");
 }
 
+TEST_F(HttpManyConnections, RefuseEmptyLinesWithoutEndWhileOthersAreServed) {
+  serve({}, 1);
+  std::string lines;
+  while (lines.size() < 64 * 1024) lines += "\r\n";
+  RawSocket flooding = connect();
+  std::thread flood([&] {
+    std::size_t sent = 0;
+    while (sent < (256u << 20) && flooding.send(lines)) sent += lines.size();
+    EXPECT_LT(sent, 64u << 20);
+  });
+  RawSocket other = connect();
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(other.ask(kGet).body, "hello");
+  flood.join();
+
+  // Each one is little, and keeps the connection from being idle.
+  RawSocket dripping = connect();
+  std::thread drip([&] {
+    for (int i = 0; i < 100 && dripping.send("\r\n"); ++i) std::this_thread::sleep_for(milliseconds(2));
+    dripping.shutdown_send();
+  });
+  EXPECT_EQ(dripping.read_answer().status, 400);
+  drip.join();
+}
+
 TEST_F(HttpManyConnections, EndBodiesThatDrip) {
   serve({.body_timeout = milliseconds(100), .io_timeout = milliseconds(1000)});
   RawSocket socket = connect();

@@ -220,6 +220,36 @@ TEST_F(HttpExchange, HandsTheConnectionOverForAnotherProtocol) {
   EXPECT_EQ(connect().ask(get("/hello", "Connection: Upgrade\r\nUpgrade: h2c\r\n")).body, "hello");
 }
 
+TEST(HttpHandedOver, OutlivesItsServer) {
+  RunningRuntime runtime(1);
+  std::optional<Server> server;
+  server.emplace(*runtime, ServerOptions{.port = 0, .header_timeout = milliseconds(40)});
+  std::atomic<bool> go{false};
+  std::atomic<bool> ended{false};
+  server->route("GET", "/echo", [&](Exchange& exchange) {
+    spawn("echo", [&, stream = std::shared_ptr(exchange.upgrade({{"Upgrade", "echo"}}))]() mutable {
+      while (!go) sleep_for(milliseconds(1));
+      std::array<char, 64> block;
+      boost::system::error_code ec;
+      const std::size_t n = stream->read_some(boost::asio::buffer(block), ec);
+      stream->write_some(boost::asio::buffer(block, n), ec);
+      stream.reset();
+      ended = true;
+    });
+  });
+  runtime.start();
+  RawSocket socket = RawSocket::connect(server->port());
+  socket.send(get("/echo", "Connection: Upgrade\r\nUpgrade: echo\r\n"));
+  EXPECT_THAT(socket.read_until("\r\n\r\n"), HasSubstr("101"));
+  server.reset();
+  // The other protocol, and the ticker: nothing of the server is left.
+  EXPECT_TRUE(eventually([&] { return runtime->stats().fibers == 2; }));
+  go = true;
+  socket.send("more");
+  EXPECT_EQ(socket.read_until("more"), "more");
+  EXPECT_TRUE(eventually([&] { return ended.load(); }));
+}
+
 TEST_F(HttpExchange, AnswersStaticContentWithoutCopies) {
   const auto page = std::make_shared<const std::string>(200'000, 'p');
   server.route("GET", "/page", [page](const Request&) { return Response::shared(page, "text/html"); });
