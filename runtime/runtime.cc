@@ -27,6 +27,7 @@
 #include "runtime/registry.h"
 #include "runtime/runtime_state.h"
 #include "runtime/signals.h"
+#include "runtime/telemetry/default_log.h"
 #include "runtime/telemetry/loop_watch.h"
 
 // The half of Runtime that owns the threads: from the first to the drain.
@@ -103,6 +104,7 @@ Runtime::State::State(RuntimeOptions given)
       registry(std::make_unique<Registry>(metrics)),
       bell(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   if (bell < 0) throw std::system_error(errno, std::system_category(), "eventfd");
+  telemetry::log_to_stderr_by_default();
   sigset_t set = stop_signals();
   add_signals(set, options.on_signal);
   ::pthread_sigmask(SIG_BLOCK, &set, &old_signals);

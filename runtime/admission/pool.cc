@@ -211,7 +211,7 @@ Runtime::PoolStats PoolAccess::stats(const Pool& pool) {
       .rejected = {},
   };
   std::copy(std::begin(state.rejected), std::end(state.rejected), std::begin(stats.rejected));
-  state.read_shards([&](const Pool::Shard& shard) {
+  telemetry::read_together(state.shards.get(), [&](const Pool::Shard& shard) {
     stats.in_flight -= shard.credit;
     stats.admitted += shard.admitted;
     stats.completed += shard.completed;

@@ -95,7 +95,7 @@ void Pool::State::count_busy(int requests, Duration busy) {
 
 int Pool::State::in_flight() const {
   int in_flight = admission.in_flight();
-  read_shards([&](const Shard& shard) { in_flight -= shard.credit; });
+  telemetry::read_together(shards.get(), [&](const Shard& shard) { in_flight -= shard.credit; });
   return in_flight;
 }
 

@@ -75,15 +75,6 @@ struct Pool::State {
 
   void count_busy(int requests, Duration busy);
 
-  // Calls read(shard) for each while all are locked, so that what is read belongs together.
-  template <class Read>
-  void read_shards(Read&& read) const {
-    const std::size_t count = telemetry::shard_count();
-    for (std::size_t i = 0; i < count; ++i) shards[i].lock.lock();
-    for (std::size_t i = 0; i < count; ++i) read(static_cast<const Shard&>(shards[i]));
-    for (std::size_t i = 0; i < count; ++i) shards[i].lock.unlock();
-  }
-
   int in_flight() const;
 
   void count(std::optional<RejectReason> outcome) {

@@ -230,7 +230,7 @@ Fiber spawn_after(Duration d, std::string_view name, Callable fn) {
 }
 
 void sleep_for(Duration d) {
-  if (d <= Duration::zero()) return yield();
+  if (d <= Duration::zero() && fiber::on_fiber()) return yield();
   sleep_until(fiber::time_in(d));
 }
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <stdexcept>
+#include <utility>
 
 #include "penstock/fiber.h"
 #include "runtime/fiber/locals.h"
@@ -18,6 +20,24 @@ struct Group::Member {
   Fiber fiber;
   Member* next = nullptr;
   Member* previous = nullptr;
+  bool listed = false;
+
+  // What its fiber runs, or drops without a stack to run it on.
+  class Body {
+   public:
+    explicit Body(Member& member) : member_(&member) {}
+    Body(Body&& other) noexcept : member_(std::exchange(other.member_, nullptr)) {}
+    ~Body() {
+      // Not listed: there is no fiber, and spawn() throws.
+      if (member_ == nullptr || !member_->listed) return;
+      const std::unique_ptr<Member> ended(member_);
+      ended->group.end(*ended, std::make_exception_ptr(std::bad_alloc()));
+    }
+    void operator()() { run(std::exchange(member_, nullptr)); }
+
+   private:
+    Member* member_;
+  };
 };
 
 Group::Group(std::size_t limit) : room_(static_cast<std::int64_t>(std::min(limit, kUnlimited))) {
@@ -44,13 +64,14 @@ void Group::spawn(std::string_view name, std::function<void()> fn) {
   }
   auto member = std::make_unique<Member>(*this, std::move(fn));
   // It does not run before this fiber waits.
-  member->fiber = penstock::spawn(name, [member = member.get()] { run(member); });
+  member->fiber = penstock::spawn(name, Member::Body(*member));
   place.room = nullptr;
 
   std::lock_guard guard(lock_);
   if (stopped_) member->fiber.cancel();
   member->next = members_;
   if (members_ != nullptr) members_->previous = member.get();
+  member->listed = true;
   members_ = member.release();
   ++size_;
 }

@@ -42,6 +42,7 @@ void OffloadThreads::start_thread() {
 }
 
 void OffloadThreads::run(const std::function<void()>& fn) {
+  require_fiber("offload()");
   Job job{.fn = fn};
   {
     std::lock_guard lock(mutex_);
@@ -49,8 +50,8 @@ void OffloadThreads::run(const std::function<void()>& fn) {
     if (queue_.size() > idle_ && threads_.size() < most_) {
       try {
         start_thread();
-      } catch (const std::system_error&) {
-        // The threads that there are will come to it.
+      } catch (const std::exception&) {
+        // No thread, or no memory: the threads that there are will come to it.
       }
     }
   }

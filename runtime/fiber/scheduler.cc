@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <exception>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -463,7 +464,11 @@ void RequestAccount::add_waiting(const std::string* upstream, Duration d) {
       return;
     }
   }
-  waiting.emplace_back(upstream, d);
+  try {
+    waiting.emplace_back(upstream, d);
+  } catch (const std::bad_alloc&) {
+    // The wait goes unaccounted; what waits must go on.
+  }
 }
 
 }  // namespace penstock::fiber

@@ -145,11 +145,13 @@ void Connection::run() noexcept {
     case Next::linger:
       return linger();
     case Next::close:
-      return close();
+      // What has come and was not read would make it a reset, which may take the answer with it.
+      return !client_left_ && (!input_.empty() || socket().readable()) ? linger() : close();
   }
 }
 
 void Connection::linger() noexcept {
+  if (thread_.closing) return close();
   try {
     stream().shutdown_send();
   } catch (const std::exception&) {
@@ -188,7 +190,10 @@ Connection::Next Connection::serve_next() {
         receive_now(ec);
       }
       if (ec == boost::asio::error::would_block) return nothing;
-      if (ec) return Next::close;
+      if (ec) {
+        client_left_ = true;
+        return Next::close;
+      }
     }
   }
   if (expired_ && options().proxy_protocol && !peer_known_) {
@@ -239,6 +244,7 @@ Connection::Next Connection::serve_next() {
 }
 
 Connection::Next Connection::left_early() {
+  client_left_ = true;
   thread_.metrics(nullptr).finished(kClientLeft, decision::Priority::normal, Duration::zero());
   thread_.server.note_left(peer_, "left in the middle of a header");
   return Next::close;

@@ -49,6 +49,26 @@ void Exchange::State::receive_body(Duration timeout) {
   throw Cancelled("the client left in the middle of its request");
 }
 
+bool Exchange::State::parse_body() {
+  error_code ec;
+  const std::string_view input = connection.input();
+  connection.consume(parser.put(boost::asio::const_buffer(input.data(), input.size()), ec));
+  if (!ec) return false;
+  if (ec == boost::beast::http::error::need_more) return !parser.is_done();
+  close = true;
+  const Refusal refusal = parser.refusal(ec);
+  throw RequestError(refusal.status, refusal.why);
+}
+
+void Exchange::State::receive_rest() {
+  // The head of a chunk is as bounded as a header is.
+  if (connection.input().size() > connection.options().max_header_bytes) {
+    close = true;
+    throw RequestError(400, "a chunk's extensions are too long");
+  }
+  receive_body(connection.options().io_timeout);
+}
+
 void Exchange::State::read_body() {
   if (parser.is_done()) return;
   send_continue();
@@ -63,22 +83,7 @@ void Exchange::State::read_body() {
       if (left <= Duration::zero()) body_took_too_long();
       receive_body(left);
     }
-    error_code ec;
-    const std::string_view input = connection.input();
-    connection.consume(parser.put(boost::asio::const_buffer(input.data(), input.size()), ec));
-    if (ec && ec != boost::beast::http::error::need_more) {
-      close = true;
-      const Refusal refusal = parser.refusal(ec);
-      throw RequestError(refusal.status, refusal.why);
-    }
-    if (ec && !parser.is_done()) {
-      // The head of a chunk is as bounded as a header is.
-      if (connection.input().size() > connection.options().max_header_bytes) {
-        close = true;
-        throw RequestError(400, "a chunk's extensions are too long");
-      }
-      receive_body(connection.options().io_timeout);
-    }
+    if (parse_body()) receive_rest();
   }
 }
 
@@ -94,21 +99,7 @@ std::string_view Exchange::State::read_piece() {
     if (connection.input().empty()) receive_body(connection.options().io_timeout);
     // The piece is shown to the handler, which may wait.
     connection.keep_input();
-    error_code ec;
-    const std::string_view input = connection.input();
-    connection.consume(parser.put(boost::asio::const_buffer(input.data(), input.size()), ec));
-    if (ec && ec != boost::beast::http::error::need_more) {
-      close = true;
-      const Refusal refusal = parser.refusal(ec);
-      throw RequestError(refusal.status, refusal.why);
-    }
-    if (ec && parser.piece().empty() && !parser.is_done()) {
-      if (connection.input().size() > connection.options().max_header_bytes) {
-        close = true;
-        throw RequestError(400, "a chunk's extensions are too long");
-      }
-      receive_body(connection.options().io_timeout);
-    }
+    if (parse_body() && parser.piece().empty()) receive_rest();
   }
   return parser.piece();
 }

@@ -33,6 +33,9 @@ struct Exchange::State {
   std::string_view read_piece();
   // Receives until the parser has got on; the end of the stream, or of the client's time, throws.
   void receive_body(Duration timeout);
+  // Gives the parser what has come; true: it waits for the rest of something.
+  bool parse_body();
+  void receive_rest();
   [[noreturn]] void body_took_too_long();
   void send_continue();
 

@@ -278,11 +278,14 @@ void TlsStream::wait_writable(error_code& ec) {
     wire_->wait_writable(ec);
     return;
   }
-  fiber::Waiter waiter;
-  queued_ = &waiter;
+  fiber::Waiter waiter("its turn to write");
+  struct Queued {
+    Queued(TlsStream& stream, fiber::Waiter& waiter) : stream(stream) { stream.queued_ = &waiter; }
+    ~Queued() { stream.queued_ = nullptr; }
+    TlsStream& stream;
+  } queued(*this, waiter);
   const fiber::Wake why =
       waiter.wait(io_timeout_ == Duration::zero() ? Instant::max() : std::chrono::steady_clock::now() + io_timeout_);
-  queued_ = nullptr;
   fiber::throw_if_interrupted(why, "room to write");
   if (why == fiber::Wake::deadline) ec = boost::asio::error::timed_out;
 }

@@ -20,6 +20,15 @@ struct Shard {
 // Constant for the life of the process.
 std::size_t shard_count();
 
+// Calls read(shard) for each of them while all are locked, so that what is read belongs together. Must not throw.
+template <class Shard, class Read>
+void read_together(Shard* shards, Read&& read) {
+  const std::size_t count = shard_count();
+  for (std::size_t i = 0; i < count; ++i) shards[i].lock.lock();
+  for (std::size_t i = 0; i < count; ++i) read(static_cast<const Shard&>(shards[i]));
+  for (std::size_t i = 0; i < count; ++i) shards[i].lock.unlock();
+}
+
 namespace internal {
 // Index of the calling thread's own shard, plus one; 0: none yet.
 extern constinit thread_local std::uint32_t own_shard;

@@ -159,7 +159,7 @@ int Upstream::limit() const {
 int Upstream::in_flight() const {
   std::lock_guard guard(state_->lock);
   int in_flight = state_->in_flight;
-  state_->read_shards([&](const Shard& shard) { in_flight += shard.in_flight; });
+  telemetry::read_together(state_->shards.get(), [&](const Shard& shard) { in_flight += shard.in_flight; });
   return in_flight;
 }
 

@@ -104,7 +104,7 @@ Runtime::UpstreamStats UpstreamAccess::stats(const Upstream& upstream, Instant n
       .breaker = state.breaker.state(),
       .usefulness = state.breaker.usefulness(),
   };
-  state.read_shards([&](const Upstream::Shard& shard) {
+  telemetry::read_together(state.shards.get(), [&](const Upstream::Shard& shard) {
     stats.in_flight += shard.in_flight;
     stats.attempts += shard.attempts;
     stats.ok += shard.ok;

@@ -119,16 +119,17 @@ bool Upstream::State::end_here(Call::State& call, Instant at) {
 
 void Upstream::State::end(Call::State& call, CallOutcome outcome, Instant at, Effects& effects) {
   const Duration took = at - call.started;
-  --in_flight;
   ++counts[static_cast<std::size_t>(outcome)];
   latency += took;
   // The breaker judges by what came before.
   sweep(false, at, effects.decided);
-  if (call.tracked && call.shard != nullptr) {
+  if (call.shard != nullptr) {
     std::lock_guard guard(call.shard->lock);
+    --call.shard->in_flight;
     breaker.end(call.call, outcome, at);
-  } else if (call.tracked) {
-    breaker.end(call.call, outcome, at);
+  } else {
+    --in_flight;
+    if (call.tracked) breaker.end(call.call, outcome, at);
   }
   if (call.placed) admission.release(took, at, effects.decided);
 }

@@ -107,15 +107,6 @@ struct Upstream::State {
   // Ages calls, and has the breaker judge.
   void tick_breaker(Instant at, double memory_pressure, Effects& effects);
 
-  // Calls read(shard) for each while all are locked, so that what is read belongs together.
-  template <class Read>
-  void read_shards(Read&& read) const {
-    const std::size_t count = telemetry::shard_count();
-    for (std::size_t i = 0; i < count; ++i) shards[i].lock.lock();
-    for (std::size_t i = 0; i < count; ++i) read(static_cast<const Shard&>(shards[i]));
-    for (std::size_t i = 0; i < count; ++i) shards[i].lock.unlock();
-  }
-
   const std::string name;
   const bool guarded;
   const UpstreamAccess::OnTransition on_transition;
@@ -136,8 +127,8 @@ struct Upstream::State {
   decision::RetryBudget retries;
   std::unordered_set<Waiting*> queued;
   int open_shards = 0;
-  // Of what no shard counted: a call that was begun in a shard may end here. Probes do not wait for a place under the
-  // limit, so that calls in flight may be a few more than the limit.
+  // Of what no shard counted: a call that was begun in a shard may end here, but for in_flight. Probes do not wait for
+  // a place under the limit, so that calls in flight may be a few more than the limit.
   int in_flight = 0;
   std::uint64_t attempts = 0;
   std::array<std::uint64_t, kUpstreamOutcomes.size()> counts{};

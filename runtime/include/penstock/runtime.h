@@ -46,7 +46,8 @@ struct RuntimeOptions {
 
 // The scheduler threads, and what they share: pools, upstreams, metrics, the policy in force. One per process.
 //
-// Made first, destroyed last; servers and clients are made on it before run(). All members are thread-safe.
+// Made first, destroyed last; servers and clients are made on it before run(). All members are thread-safe. It logs by
+// spdlog's default logger, which it sends to stderr unless the program has set one of its own.
 class Runtime {
  public:
   explicit Runtime(RuntimeOptions options = {});
@@ -62,7 +63,8 @@ class Runtime {
   unsigned threads() const;
 
   // Runs fn on a plain thread of a small pool while the calling fiber waits; for calls that block the thread. Rethrows.
-  // The wait is not ended by deadline or cancel: fn's captures stay alive until it returns.
+  // The wait is not ended by deadline or cancel: fn's captures stay alive until it returns. Throws std::logic_error
+  // where no fiber calls it.
   void offload(std::function<void()> fn);
 
   // Serves until SIGTERM, SIGINT or stop(); then drains and returns. A second signal ends the drain at once.

@@ -34,6 +34,10 @@ class HttpsServer : public ::testing::Test {
     });
     server->route("POST", "/size", [](const Request& r) { return Response::text(std::to_string(r.body().size())); });
     server->route("GET", "/large", [](const Request&) { return Response::text(std::string(3'000'000, 'x')); });
+    server->route("GET", "/pieces", [](Exchange& exchange) {
+      exchange.start(200, {});
+      exchange.write("all of it");
+    });
     runtime.start();
   }
   std::string url(const std::string& path, const std::string& host = "localhost") const {
@@ -63,6 +67,13 @@ TEST_F(HttpsServer, ServesKeptConnectionsInBothDirections) {
                 .text,
             "900000");
   EXPECT_EQ(run_command("curl -sS --cacert " + certificates.ca() + url("/large") + " | wc -c").text, "3000000\n");
+}
+
+TEST_F(HttpsServer, SaysWhereAnAnswerEndsThatOnlyItsConnectionsEndDelimits) {
+  serve({.certificates = {certificates.make("localhost")}});
+  const Said said = curl("--http1.0" + url("/pieces"));
+  EXPECT_EQ(said.text, "all of it");
+  EXPECT_EQ(said.exit, 0);
 }
 
 TEST_F(HttpsServer, IdleConnectionsHoldNoFiber) {

@@ -12,6 +12,7 @@
 #include "penstock/metrics.h"
 #include "penstock/pool.h"
 #include "runtime/admission/pool_access.h"
+#include "tests/unit/runtime/admission/refusals.h"
 #include "tests/unit/runtime/eventually.h"
 #include "tests/unit/runtime/fiber/threads.h"
 
@@ -292,8 +293,7 @@ TEST_P(PoolShards, NeverHasMoreInFlightThanTheLimitAndCountsAddUp) {
   constexpr int kHighest = 120;
   auto pool = PoolAccess::make(policy_with(kHighest), metrics);
   Threads threads(static_cast<unsigned>(GetParam()));
-  std::atomic<int> running{0};
-  std::atomic<int> most{0};
+  Occupancy places;
   std::atomic<int> served{0};
   std::atomic<bool> torn{false};
   on_each(threads, [&](unsigned thread) {
@@ -305,13 +305,7 @@ TEST_P(PoolShards, NeverHasMoreInFlightThanTheLimitAndCountsAddUp) {
           DeadlineScope scope(choice == 0 ? std::chrono::steady_clock::now() + 5ms : Instant::max());
           for (int round = 0; round < 10; ++round) {
             Pool::Permit permit = pool->acquire(static_cast<Priority>(choice % 4));
-            const int now = ++running;
-            struct Leaving {
-              ~Leaving() { --running; }
-              std::atomic<int>& running;
-            } leaving{running};
-            for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
-            }
+            const Occupancy::Visit visit(places);
             if (pause % 2 == 0) sleep_for(std::chrono::microseconds(pause));
             ++served;
           }
@@ -332,7 +326,7 @@ TEST_P(PoolShards, NeverHasMoreInFlightThanTheLimitAndCountsAddUp) {
     pool->set_limit(kHighest);
     for (Fiber& fiber : fibers) fiber.join();
   });
-  EXPECT_LE(most, kHighest);
+  EXPECT_LE(places.most(), kHighest);
   EXPECT_GT(served, 500 * GetParam());
   EXPECT_FALSE(torn) << "admitted is not completed and in flight";
   EXPECT_EQ(pool->in_flight(), 0);

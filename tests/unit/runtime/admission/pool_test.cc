@@ -13,6 +13,7 @@
 #include "penstock/fiber.h"
 #include "penstock/metrics.h"
 #include "runtime/admission/pool_access.h"
+#include "tests/unit/runtime/admission/refusals.h"
 #include "tests/unit/runtime/eventually.h"
 #include "tests/unit/runtime/fiber/threads.h"
 
@@ -30,16 +31,6 @@ decision::PoolPolicy policy_with(int limit) {
   policy.queue.discipline = decision::QueueDiscipline::fifo;
   policy.queue.max_wait = 10s;
   return policy;
-}
-
-RejectReason reason_of(const std::function<void()>& fn) {
-  try {
-    fn();
-  } catch (const Rejected& rejected) {
-    return rejected.reason();
-  }
-  ADD_FAILURE() << "was not rejected";
-  return {};
 }
 
 TEST(Pool, APermitIsAPlaceUntilItIsDestroyed) {
@@ -63,6 +54,13 @@ TEST(Pool, APermitIsAPlaceUntilItIsDestroyed) {
     EXPECT_EQ(stats.admitted, 2u);
     EXPECT_EQ(stats.completed, 2u);
   });
+}
+
+TEST(Pool, AdmitsFibersOnly) {
+  MetricsRegistry metrics;
+  auto pool = PoolAccess::make(policy_with(1), metrics);
+  EXPECT_THROW(pool->acquire(), std::logic_error);
+  EXPECT_EQ(pool->in_flight(), 0);
 }
 
 TEST(Pool, WhatDoesNotFitWaitsForAPlace) {
@@ -249,8 +247,7 @@ TEST_P(PoolOnThreads, NeverHasMoreInFlightThanTheLimitAndLosesNoPlace) {
   MetricsRegistry metrics;
   auto pool = PoolAccess::make(policy, metrics);
   Threads threads(GetParam());
-  std::atomic<int> running{0};
-  std::atomic<int> most{0};
+  Occupancy places;
   std::atomic<int> served{0};
   std::vector<std::function<void()>> ends;
   for (unsigned thread = 0; thread < threads.size(); ++thread) {
@@ -264,16 +261,8 @@ TEST_P(PoolOnThreads, NeverHasMoreInFlightThanTheLimitAndLosesNoPlace) {
                 DeadlineScope scope(choice == 0 ? std::chrono::steady_clock::now() + 2ms : Instant::max());
                 for (int round = 0; round < 5; ++round) {
                   Pool::Permit permit = pool->acquire(static_cast<Priority>(choice % 4));
-                  const int now = ++running;
-                  for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
-                  }
-                  try {
-                    sleep_for(std::chrono::microseconds(pause));
-                  } catch (...) {
-                    --running;
-                    throw;
-                  }
-                  --running;
+                  const Occupancy::Visit visit(places);
+                  sleep_for(std::chrono::microseconds(pause));
                   ++served;
                 }
               } catch (const Rejected&) {
@@ -293,7 +282,7 @@ TEST_P(PoolOnThreads, NeverHasMoreInFlightThanTheLimitAndLosesNoPlace) {
         thread));
   }
   for (auto& end : ends) end();
-  EXPECT_LE(most, kHighest);
+  EXPECT_LE(places.most(), kHighest);
   EXPECT_GT(served, 100 * GetParam());
   EXPECT_EQ(pool->in_flight(), 0);
   EXPECT_EQ(pool->queue_length(), 0);

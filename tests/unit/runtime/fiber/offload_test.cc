@@ -37,6 +37,15 @@ TEST(Offload, RunsOnAnotherThreadWhileOtherFibersGoOn) {
   });
 }
 
+TEST(Offload, IsRefusedOutsideFibers) {
+  OffloadThreads offload(1, 1);
+  std::atomic<bool> ran = false;
+  EXPECT_THROW(offload.run([&] { ran = true; }), std::logic_error);
+  Threads threads;
+  threads.run([&] { offload.run([] {}); });
+  EXPECT_FALSE(ran);
+}
+
 TEST(Offload, Rethrows) {
   Threads threads;
   OffloadThreads offload(1, 1);

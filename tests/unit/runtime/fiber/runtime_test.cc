@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -17,6 +18,7 @@
 #include "penstock/fiber.h"
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/runtime_state.h"
+#include "tests/unit/runtime/captured_log.h"
 
 namespace penstock {
 namespace {
@@ -207,6 +209,23 @@ TEST_P(RuntimeOf, ManyFibersOverAllThreads) {
   EXPECT_TRUE(comes_true([&] { return ended == kFibers; }));
   // All but the policy's ticker.
   EXPECT_TRUE(comes_true([&] { return RuntimeAccess::fibers(runtime) <= 1; }));
+}
+
+TEST(RuntimeLog, GoesToStderrUnlessTheProgramSaysOtherwise) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  {
+    const Runtime runtime({.service = "test", .threads = 1});
+    spdlog::warn("for operators");
+    spdlog::default_logger()->flush();
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("for operators"), std::string::npos);
+
+  const CapturedLog chosen;
+  const Runtime runtime({.service = "test", .threads = 1});
+  spdlog::warn("for the file");
+  EXPECT_TRUE(chosen.has("for the file"));
 }
 
 TEST(RuntimeEnd, FindsAllThreadsWhoEndsLast) {

@@ -106,6 +106,8 @@ TEST(ThreadWait, SleepsAndJoinsFibers) {
   const Instant start = Clock::now();
   sleep_for(5ms);
   EXPECT_GE(Clock::now() - start, 5ms);
+  sleep_for(0ms);
+  sleep_for(-1ms);
   Fiber fiber = threads[0].spawn("ends later", [] {
     sleep_for(2ms);
     throw std::runtime_error("its end");

@@ -9,11 +9,13 @@
 #include <chrono>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "penstock/fiber.h"
+#include "penstock/group.h"
 #include "penstock/sync.h"
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/fiber/scheduler.h"
@@ -238,6 +240,27 @@ TEST(Worker, WithoutAStackATaskIsToldWhenNoWorkerIsFreeForLong) {
              })
       .join();
   EXPECT_GE(thread.heartbeat()->refused, 17u);
+}
+
+TEST(Worker, WithoutAStackAMemberFailsItsGroup) {
+  SchedulerThread thread({.stack_bytes = kHugeStack});
+  std::atomic<bool> joined{false};
+  thread
+      .spawn("spawner",
+             [&] {
+               Group group(40);
+               const auto alive = std::make_shared<int>();
+               for (int i = 0; i < 20; ++i) group.spawn("member", [alive] { Event().wait(); });
+               const DeadlineScope deadline(std::chrono::steady_clock::now() + 10s);
+               EXPECT_THROW(group.join(), std::bad_alloc);
+               // The first refusal has cancelled those that had a stack.
+               EXPECT_THROW(group.join(), std::bad_alloc);
+               EXPECT_EQ(group.size(), 0u);
+               EXPECT_EQ(alive.use_count(), 1);
+               joined = true;
+             })
+      .join();
+  EXPECT_TRUE(joined);
 }
 
 TEST(Worker, WithoutAnyStackTasksAreRefusedAtOnce) {

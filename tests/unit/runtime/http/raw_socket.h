@@ -88,6 +88,11 @@ class RawSocket {
     }
     return std::exchange(ahead_, {});
   }
+  // Whether the peer has ended its stream, and did not reset the connection.
+  bool ended_by_peer() {
+    char byte;
+    return ahead_.empty() && ::recv(fd_, &byte, 1, 0) == 0;
+  }
   // Whether the peer closed, and sent nothing more.
   bool closed_by_peer() { return !read_more() && ahead_.empty(); }
 

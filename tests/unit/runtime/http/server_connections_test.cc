@@ -230,6 +230,18 @@ TEST_F(HttpManyConnections, RefuseEmptyLinesWithoutEndWhileOthersAreServed) {
   drip.join();
 }
 
+TEST_F(HttpManyConnections, AreNotResetByWhatComesBehindTheLastRequest) {
+  serve({}, 1);
+  RawSocket socket = connect();
+  socket.send("GET /held HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+  ASSERT_TRUE(eventually([&] { return (*runtime)->pool("default").in_flight() == 1; }));
+  socket.send(kGet);
+  released = true;
+  EXPECT_EQ(socket.read_answer().body, "done");
+  // A reset may take the answer with it.
+  EXPECT_TRUE(socket.ended_by_peer());
+}
+
 TEST_F(HttpManyConnections, EndBodiesThatDrip) {
   serve({.body_timeout = milliseconds(100), .io_timeout = milliseconds(1000)});
   RawSocket socket = connect();

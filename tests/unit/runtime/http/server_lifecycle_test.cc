@@ -170,6 +170,28 @@ TEST_F(HttpHeldTooLong, IsToldThatTheServerStops) {
   stop.join();
 }
 
+TEST_F(HttpHeldTooLong, WithTheRestOfItsBodyToComeDoesNotHoldUpTheEnd) {
+  Server stopping(*short_grace, {.port = 0});
+  stopping.route("POST", "/held", [this](Exchange&) {
+    ++entered;
+    sleep_for(std::chrono::seconds(60));
+  });
+  short_grace.start();
+  RawSocket socket = RawSocket::connect(stopping.port());
+  socket.send("POST /held HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nabc");
+  ASSERT_TRUE(eventually([&] { return entered == 1; }));
+  std::atomic<bool> stopped{false};
+  std::thread stop([&] {
+    short_grace.stop();
+    stopped = true;
+  });
+  EXPECT_EQ(socket.read_answer().status, 503);
+  // While the client stays.
+  EXPECT_TRUE(eventually([&] { return stopped.load(); }));
+  socket.close();
+  stop.join();
+}
+
 TEST(HttpConnections, AreBounded) {
   RunningRuntime runtime(2);
   Server server(*runtime, {.port = 0, .max_connections = 2});

@@ -14,6 +14,7 @@
 #include "penstock/upstream.h"
 #include "runtime/upstream/upstream_access.h"
 #include "tests/unit/decision/allocation_count.h"
+#include "tests/unit/runtime/admission/refusals.h"
 #include "tests/unit/runtime/eventually.h"
 #include "tests/unit/runtime/fiber/threads.h"
 
@@ -369,8 +370,7 @@ TEST_P(UpstreamShards, NeverHasMoreInFlightThanTheLimitAndCountsAddUp) {
   policy.breaker.usefulness = true;
   make();
   Threads threads(static_cast<unsigned>(GetParam()));
-  std::atomic<int> running{0};
-  std::atomic<int> most{0};
+  Occupancy places;
   std::atomic<int> served{0};
   std::atomic<bool> torn{false};
   on_each(threads, [&](unsigned thread) {
@@ -383,14 +383,8 @@ TEST_P(UpstreamShards, NeverHasMoreInFlightThanTheLimitAndCountsAddUp) {
             DeadlineScope scope(choice == 0 ? now() + 5ms : Instant::max());
             Upstream::Call call = upstream->begin();
             {
-              const int count = ++running;
-              // Before the call ends, and with it its place.
-              struct Leaving {
-                ~Leaving() { --running; }
-                std::atomic<int>& running;
-              } leaving{running};
-              for (int seen = most; seen < count && !most.compare_exchange_weak(seen, count);) {
-              }
+              // Ends before the call does, and with it its place.
+              const Occupancy::Visit visit(places);
               if (pause % 2 == 0) sleep_for(std::chrono::microseconds(pause));
             }
             ++served;
@@ -431,7 +425,7 @@ TEST_P(UpstreamShards, NeverHasMoreInFlightThanTheLimitAndCountsAddUp) {
     UpstreamAccess::set_directive(*upstream, kHighest, now());
     for (Fiber& fiber : fibers) fiber.join();
   });
-  EXPECT_LE(most, kHighest);
+  EXPECT_LE(places.most(), kHighest);
   EXPECT_GT(served, 100 * GetParam());
   EXPECT_FALSE(torn) << "more in flight than the limit, or more that succeeded than there were";
   const auto counted = stats();

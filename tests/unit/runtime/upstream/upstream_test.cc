@@ -14,6 +14,7 @@
 #include "penstock/metrics.h"
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/upstream/upstream_access.h"
+#include "tests/unit/runtime/admission/refusals.h"
 #include "tests/unit/runtime/eventually.h"
 #include "tests/unit/runtime/fiber/threads.h"
 
@@ -26,16 +27,6 @@ using decision::BreakerState;
 using fiber::Threads;
 
 Instant now() { return std::chrono::steady_clock::now(); }
-
-RejectReason reason_of(const std::function<void()>& fn) {
-  try {
-    fn();
-  } catch (const Rejected& rejected) {
-    return rejected.reason();
-  }
-  ADD_FAILURE() << "was not rejected";
-  return {};
-}
 
 // An upstream "payments" that lets two calls through at once and has an explicit breaker only.
 class UpstreamOfTwo : public testing::Test {
@@ -89,6 +80,12 @@ TEST_F(UpstreamOfTwo, CountsEachCallByHowItEnded) {
   const std::string text = metrics.text();
   EXPECT_THAT(text, testing::HasSubstr("penstock_upstream_requests_total{outcome=\"ok\",upstream=\"payments\"} 2\n"));
   EXPECT_THAT(text, testing::HasSubstr("penstock_upstream_request_duration_seconds_count{upstream=\"payments\"} 7\n"));
+}
+
+TEST_F(UpstreamOfTwo, IsCalledByFibersOnly) {
+  EXPECT_THROW(upstream->begin(), std::logic_error);
+  EXPECT_THROW(upstream->call([] {}), std::logic_error);
+  EXPECT_EQ(stats().attempts, 0u);
 }
 
 TEST_F(UpstreamOfTwo, ACallEndsAtTheEarlierOfTimeoutAndDeadline) {
@@ -350,8 +347,7 @@ TEST_P(UpstreamOnThreads, NeverHasMoreInFlightThanTheLimitAndLosesNoPlace) {
   policy.limit = {.mode = decision::LimitMode::adaptive, .min = 1, .max = kHighest};
   policy.breaker.usefulness = false;
   auto upstream = UpstreamAccess::make(policy, true, metrics, [](const auto&, const auto&) {});
-  std::atomic<int> running{0};
-  std::atomic<int> most{0};
+  Occupancy places;
   {
     Threads threads(GetParam());
     std::vector<std::function<void()>> ends;
@@ -366,16 +362,10 @@ TEST_P(UpstreamOnThreads, NeverHasMoreInFlightThanTheLimitAndLosesNoPlace) {
                   DeadlineScope scope(choice == 0 ? now() + 2ms : Instant::max());
                   for (int round = 0; round < 5; ++round) {
                     Upstream::Call call = upstream->begin();
-                    const int count = ++running;
-                    for (int seen = most; seen < count && !most.compare_exchange_weak(seen, count);) {
-                    }
-                    try {
+                    {
+                      const Occupancy::Visit visit(places);
                       sleep_for(std::chrono::microseconds(pause));
-                    } catch (...) {
-                      --running;
-                      throw;
                     }
-                    --running;
                     call.finish(CallOutcome::ok);
                   }
                 } catch (const Rejected&) {
@@ -400,7 +390,7 @@ TEST_P(UpstreamOnThreads, NeverHasMoreInFlightThanTheLimitAndLosesNoPlace) {
     }
     for (auto& end : ends) end();
   }
-  EXPECT_LE(most, kHighest);
+  EXPECT_LE(places.most(), kHighest);
   const auto stats = UpstreamAccess::stats(*upstream, now());
   EXPECT_EQ(stats.in_flight, 0);
   EXPECT_EQ(stats.waiting, 0);
