@@ -50,7 +50,8 @@ Connection::Connection(ServerThread& thread, net::Socket socket, net::Endpoint p
 
 Connection::~Connection() {
   socket().observe(nullptr);
-  socket().close();
+  // With TLS's own end, where an answer may have no other.
+  stream().close();
   thread_.leave(*this);
 }
 
