@@ -148,7 +148,17 @@ void simulate_all(const SimulateOptions& options, const Console& console) {
     if (policies.size() != 1) throw Failure(kUsage, options.file + ": holds several policies, expected one");
     const auto policy = policy::to_decision(policies.front().policy);
     if (!policy.ok()) throw Failure(kInvalidPolicy, std::string(policy.status().message()));
-    for (Scenario& scenario : scenarios) simulate::adopt(scenario, *policy);
+    std::set<std::string> unnamed;
+    for (Scenario& scenario : scenarios) {
+      simulate::adopt(scenario, *policy);
+      for (const simulate::UpstreamModel& upstream : scenario.upstreams) {
+        const auto named = std::ranges::find(policy->upstreams, upstream.name, &decision::UpstreamPolicy::name);
+        if (named == policy->upstreams.end()) unnamed.insert(upstream.name);
+      }
+    }
+    for (const std::string& name : unnamed) {
+      console.note("the policy names no upstream \"" + name + "\": calls to it are not guarded");
+    }
   }
   std::vector<simulate::Job> jobs;
   const std::vector<const Contender*> found = find_contenders(options.rivals);

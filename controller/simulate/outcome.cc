@@ -112,8 +112,11 @@ void Outcome::calls_made(std::int64_t calls, bool useful, Instant began) {
 void Outcome::concluded(Instant now, std::uint32_t node, std::uint32_t upstream, Cause cause,
                         std::string_view message) {
   const Duration t = since_start(now);
-  verdicts_.push_back({decision::seconds(t), node, scenario_.upstreams[upstream].name, cause,
-                       scenario_.truth(upstream, t), std::string(message)});
+  Truth truth = scenario_.truth(upstream, t);
+  // What an episode leaves behind, calls that hang among it, is judged as the episode itself.
+  if (truth == Truth::none) truth = scenario_.truth(upstream, t - scenario_.users.patience);
+  verdicts_.push_back(
+      {decision::seconds(t), node, scenario_.upstreams[upstream].name, cause, truth, std::string(message)});
 }
 
 void Outcome::breaker_moved(Instant now, std::uint32_t node, std::uint32_t upstream, bool open) {

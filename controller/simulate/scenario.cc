@@ -57,13 +57,15 @@ double LoadModel::highest_rate() const {
 
 std::optional<Window> Scenario::trouble() const {
   std::optional<Window> all;
+  const auto take_in = [&](const Window& window) {
+    if (!all) all = window;
+    all->from = std::min(all->from, window.from);
+    all->to = std::max(all->to, window.to);
+  };
   for (const UpstreamModel& upstream : upstreams) {
-    for (const Episode& episode : upstream.episodes) {
-      if (!all) all = episode.window;
-      all->from = std::min(all->from, episode.window.from);
-      all->to = std::max(all->to, episode.window.to);
-    }
+    for (const Episode& episode : upstream.episodes) take_in(episode.window);
   }
+  for (const Window& window : overload) take_in(window);
   return all;
 }
 

@@ -161,10 +161,12 @@ struct Scenario {
   std::vector<UpstreamModel> upstreams;
   OutagesModel outages;
   MonitoringModel monitoring;
+  // Of the nodes themselves.
+  std::vector<Window> overload;
   // Of every upstream that a page calls, unless an operator's policy names fewer.
   decision::Policy policy;
 
-  // From the first episode's beginning to the last one's end; unset: there are none.
+  // From the beginning of the first episode or overload to the end of the last; unset: there are none.
   std::optional<Window> trouble() const;
   // What is the matter with an upstream then.
   Truth truth(std::uint32_t upstream, Duration t) const;

@@ -42,6 +42,9 @@ class Converter {
     pages();
     outages();
     monitoring();
+    for (int i = 0; i < from_.overload_size(); ++i) {
+      to_.overload.push_back(window(from_.overload(i), item("overload", i)));
+    }
     measure();
     operators_policy();
     return std::move(to_);

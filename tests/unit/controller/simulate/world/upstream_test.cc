@@ -83,6 +83,23 @@ TEST(Upstream, ServersWithoutAQueueRefuseAsErlangSays) {
   EXPECT_NEAR(refused, erlang_b(10, kRate * mean(0.1, 0.8)), 0.01);
 }
 
+// F. Pollaczek's and A. Khinchine's formula: mean wait = rate E[S^2] / (2 (1 - rho)).
+TEST(Upstream, OneServerMakesCallsWaitAsPollaczekAndKhinchineSay) {
+  constexpr double kSigma = 0.6;
+  UpstreamModel a = model(20ms, kSigma);
+  a.capacity = Capacity{.servers = 1};
+  Events events;
+  Upstream upstream(a, 1h, events, 5);
+  const double service = mean(0.02, kSigma);
+  const double square = 0.02 * 0.02 * std::exp(2 * kSigma * kSigma);
+  constexpr double kLoad = 0.7;
+  const double rate = kLoad / service;
+  Stream stream(events, upstream, rate);
+  events.run(at(5000s));
+  const double expected = service + rate * square / (2 * (1 - kLoad));
+  EXPECT_NEAR(stream.mean_latency(), expected, 0.04 * expected);
+}
+
 // L. Kleinrock's law of processor sharing: the mean time in the system is s / (1 - rho), whatever the distribution.
 TEST(Upstream, SharedServersSlowEachOtherDownByTheirShare) {
   UpstreamModel a = model(20ms, 0.5);
