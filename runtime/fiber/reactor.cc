@@ -11,6 +11,9 @@
 namespace penstock::fiber {
 namespace {
 
+// In one round; what is watched level-triggered may be told of again and again.
+constexpr int kMostBatches = 16;
+
 int wait_for_events(int epoll_fd, epoll_event* events, int most, Instant until) {
   if (until == Instant::min()) return ::epoll_wait(epoll_fd, events, most, 0);
   if (until == Instant::max()) return ::epoll_wait(epoll_fd, events, most, -1);
@@ -65,13 +68,21 @@ void Reactor::wait(Instant until) noexcept { found_ = wait_for_events(epoll_fd_,
 
 void Reactor::hand_out() noexcept {
   in_batch_ = true;
-  for (int i = 0; i < found_; ++i) {
-    const epoll_event& event = events_[static_cast<std::size_t>(i)];
-    Watch& watch = *static_cast<Watch*>(event.data.ptr);
-    if (!watch.retired_) watch.on_events(event.events);
+  for (int batch = 1;; ++batch) {
+    for (int i = 0; i < found_; ++i) {
+      const epoll_event& event = events_[static_cast<std::size_t>(i)];
+      Watch& watch = *static_cast<Watch*>(event.data.ptr);
+      if (!watch.retired_) watch.on_events(event.events);
+    }
+    if (found_ < kBatch || batch == kMostBatches) break;
+    found_ = wait_for_events(epoll_fd_, events_.data(), kBatch, Instant::min());
+  }
+  // Only if nothing that has happened is left untold.
+  if (found_ >= 0 && found_ < kBatch) {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+    rounds_ = std::max(rounds_ + 1, static_cast<std::uint64_t>(now));
   }
   found_ = 0;
-  ++rounds_;
   in_batch_ = false;
   while (retired_ != nullptr) {
     Watch* next = retired_->next_retired_;

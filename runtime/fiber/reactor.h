@@ -51,7 +51,7 @@ class Reactor {
   void wait(Instant until) noexcept;
   // Hands out what wait() found.
   void hand_out() noexcept;
-  // How often it has looked and handed out, to tell whether something is older than that.
+  // When it last had looked and handed out all there was (nanoseconds of the steady clock); no two rounds have the same.
   std::uint64_t rounds() const noexcept { return rounds_; }
 
  private:

@@ -67,7 +67,8 @@ void append_call_head(std::string& out, const CallHead& head) {
   if (account && account->trace.valid() && !given("traceparent")) {
     append_field(out, "traceparent", account->trace.header(new_span_id()));
   }
-  if (const Instant deadline = current_deadline(); head.forward_deadline && deadline != Instant::max()) {
+  const Instant deadline = current_deadline();
+  if (head.forward_deadline && deadline != Instant::max() && !given("X-Request-Timeout")) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - fiber::cached_now()).count();
     out += "X-Request-Timeout: ";
     append_number(out, static_cast<std::uint64_t>(std::clamp<std::int64_t>(left, 1, kMaxTimeout)));

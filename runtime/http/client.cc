@@ -1,3 +1,6 @@
+#include <spdlog/spdlog.h>
+#include <sys/un.h>
+
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
@@ -30,6 +33,10 @@ ClientOptions checked(ClientOptions options) {
   require(options.retries >= 0, "retries must not be negative");
   require(options.error_status >= 200 && options.error_status <= 600, "error_status must be in [200, 600]");
   require(options.unix_socket.empty() || options.unix_socket.front() == '/', "unix_socket must be an absolute path");
+  require(options.unix_socket.size() < sizeof(sockaddr_un::sun_path), "unix_socket is too long for a socket's path");
+  for (const std::string& protocol : options.tls.alpn) {
+    require(protocol == "http/1.1" || protocol == "http/1.0", "tls.alpn must name no protocol but HTTP/1");
+  }
   return options;
 }
 
@@ -47,9 +54,9 @@ Client::State::State(Runtime& runtime, ClientOptions given)
 ClientPool& Client::State::pool() {
   ClientPool& pool = pools_[fiber::thread_index()];
   if (!pool.tended) {
-    pool.tended = true;
     runtime.spawn_on(fiber::thread_index(), "http idle connections",
                      [self = shared_from_this(), &pool] { self->tend(pool); });
+    pool.tended = true;
   }
   return pool;
 }
@@ -58,13 +65,16 @@ ClientPool& Client::State::pool() {
 void Client::State::tend(ClientPool& pool) {
   bool stopping = false;
   try {
-    do {
-      sleep_for(std::min<Duration>(options.idle_timeout, kTendEvery));
-    } while (!closed && pool.tend(options.idle_timeout));
+    const auto report = [this](ClientHost& host) {
+      report_unasked(runtime.match_upstream(host.target.host, host.target.port), host);
+    };
+    while (!closed.wait_until(fiber::time_in(std::min<Duration>(options.idle_timeout, kTendEvery)))) {
+      if (!pool.tend(options.idle_timeout, report)) break;
+    }
   } catch (const Cancelled&) {
     stopping = true;
   }
-  if (stopping || closed) pool.close();
+  if (stopping || closed.is_set()) pool.close();
   pool.tended = false;
 }
 
@@ -82,9 +92,40 @@ Response Client::State::call(ClientHost& host, const CallHead& head, std::string
 
 Response Client::State::attempt(Upstream& upstream, ClientHost& host, const CallHead& head, std::string_view body) {
   Upstream::Call call = upstream.begin();
-  Response response = as_part_of(upstream, call, [&] { return exchange(upstream, host, head, body); });
-  call.finish(response.status >= options.error_status ? CallOutcome::error : CallOutcome::ok);
+  Response response = part(upstream, host, call, [&] { return exchange(upstream, host, head, body); });
+  answered(upstream, host, call, response.status);
   return response;
+}
+
+void Client::State::answered(Upstream& upstream, ClientHost& host, Upstream::Call& call, int status) {
+  const bool failed = status >= options.error_status;
+  call.finish(failed ? CallOutcome::error : CallOutcome::ok);
+  if (failed) log_failure(upstream, host, "error", "answered " + std::to_string(status));
+  report_unasked(upstream, host);
+}
+
+void Client::State::log_failure(const Upstream& upstream, ClientHost& host, std::string_view outcome,
+                                std::string_view why) {
+  const auto unlogged = host.failures.take(fiber::cached_now());
+  if (!unlogged) return;
+  spdlog::warn("call failed upstream={} outcome={} host={} message={:?} unlogged={}", upstream.name(), outcome,
+               host.name, why, *unlogged);
+}
+
+void Client::State::report_unasked(const Upstream& upstream, ClientHost& host) {
+  const int connections = host.take_unasked();
+  if (connections == 0) return;
+  runtime.metrics()
+      .counter("penstock_http_client_unasked_total",
+               "Connections that were closed because the upstream had sent what no call asked for.",
+               {{"upstream", upstream.name()}})
+      .add(connections);
+  const auto unlogged = host.surplus.take(fiber::cached_now());
+  if (!unlogged) return;
+  spdlog::warn(
+      "unasked bytes upstream={} host={} message=\"sent what no call asked for: its connection is closed\" "
+      "unlogged={}",
+      upstream.name(), host.name, *unlogged);
 }
 
 Response Client::State::exchange(Upstream& upstream, ClientHost& host, const CallHead& head, std::string_view body) {
@@ -114,7 +155,9 @@ ClientHost::Lease Client::State::acquire(Upstream& upstream, ClientHost& host) {
                  {{"upstream", upstream.name()}})
         .add();
   }
-  return host.acquire(options);
+  ClientHost::Lease lease = host.acquire(options);
+  report_unasked(upstream, host);
+  return lease;
 }
 
 std::unique_ptr<ClientConnection> Client::State::connect(const ClientHost& host) {
@@ -138,7 +181,7 @@ net::TlsClientContext& Client::State::tls() {
 Client::Client(Runtime& runtime, ClientOptions options)
     : state_(std::make_shared<State>(runtime, std::move(options))) {}
 
-Client::~Client() { state_->closed = true; }
+Client::~Client() { state_->closed.set(); }
 
 Response Client::get(std::string_view url, const Headers& headers) { return request("GET", url, {}, headers); }
 

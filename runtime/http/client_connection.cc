@@ -5,11 +5,13 @@
 #include <boost/asio/error.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/system/system_error.hpp>
+#include <chrono>
 #include <utility>
-#include <vector>
 
+#include "runtime/fiber/scheduler.h"
 #include "runtime/http/message.h"
 #include "runtime/http/response_parser.h"
+#include "runtime/net/connect.h"
 
 namespace penstock::http {
 namespace {
@@ -29,33 +31,24 @@ char* read_buffer() {
   return buffer.get();
 }
 
-net::Socket connect(const ConnectTo& to, const ClientOptions& options) {
-  std::vector<net::Endpoint> endpoints;
-  if (!to.unix_socket.empty()) {
-    endpoints.push_back({to.unix_socket, 0});
-  } else {
-    try {
-      endpoints = net::resolve(to.host, to.port);
-    } catch (const boost::system::system_error& e) {
-      throw CallError("resolve " + std::string(to.host) + ": " + e.code().message());
-    }
+net::Socket connect(const ConnectTo& to, Duration timeout) {
+  try {
+    return net::connect(to.unix_socket.empty() ? to.host : to.unix_socket, to.port, {.timeout = timeout});
+  } catch (const boost::system::system_error& e) {
+    throw CallError(e.what());
   }
-  error_code ec = boost::asio::error::host_not_found;
-  for (const net::Endpoint& endpoint : endpoints) {
-    net::Socket socket = net::Socket::connect(endpoint, options.connect_timeout, ec);
-    if (!ec) return socket;
-  }
-  throw CallError("connect to " + to.name + ": " + ec.message());
 }
 
 }  // namespace
 
 ClientConnection::ClientConnection(const ConnectTo& to, const ClientOptions& options, net::TlsClientContext* tls)
-    : name_(to.name), socket_(connect(to, options)), max_header_bytes_(options.max_header_bytes) {
+    : name_(to.name), max_header_bytes_(options.max_header_bytes) {
+  const Instant until = std::chrono::steady_clock::now() + options.connect_timeout;
+  socket_ = connect(to, options.connect_timeout);
   if (tls == nullptr) return;
-  tls_ = std::make_unique<net::TlsStream>(socket_, *tls, std::string(to.host));
   try {
-    tls_->handshake(options.connect_timeout);
+    tls_ = std::make_unique<net::TlsStream>(socket_, *tls, std::string(to.host));
+    tls_->handshake(until - std::chrono::steady_clock::now());
   } catch (const net::TlsError& e) {
     throw CallError("tls handshake with " + name_ + ": " + e.what());
   }
@@ -166,6 +159,7 @@ void ClientConnection::advance(ResponseParser& parser, char* room, std::size_t s
     if (used > 0 || parser.is_done()) return;
   }
   if (ahead().empty() && !tls_ && room == nullptr) {
+    fiber::Scheduler::current()->breathe();
     const iovec part{read_buffer(), kRead};
     error_code ec;
     std::size_t got;
@@ -199,11 +193,20 @@ void ClientConnection::advance(ResponseParser& parser, char* room, std::size_t s
 
 void ClientConnection::end(ResponseParser& parser) {
   // What follows an answer is no answer: such a connection is out of step.
-  reusable_ = parser.keep_alive() && ahead().empty() && !write_error_;
+  unasked_ = !ahead().empty();
+  reusable_ = parser.keep_alive() && !unasked_ && !write_error_;
   ahead_at_ = 0;
   ahead_.clear();
   if (ahead_.capacity() > kKeep) ahead_.shrink_to_fit();
   if (out_.capacity() > kKeep) std::string().swap(out_);
+}
+
+bool ClientConnection::stale() {
+  if (!(tls_ ? tls_->stale() : socket_.stale())) return false;
+  char byte;
+  error_code ec;
+  unasked_ = tls_ ? tls_->pending() : socket_.try_peek(&byte, 1, ec) > 0;
+  return true;
 }
 
 Response ClientConnection::receive(bool is_head, const ClientOptions& options) {

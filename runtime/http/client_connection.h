@@ -35,8 +35,8 @@ struct ConnectTo {
 // ones.
 class ClientConnection {
  public:
-  // Resolves, connects to the first address that answers, and shakes hands when `tls` is given. `to.name` and `tls`
-  // outlive it.
+  // Resolves, connects to the first address that answers, and shakes hands when `tls` is given, all within
+  // connect_timeout. `to.name` and `tls` outlive it.
   ClientConnection(const ConnectTo& to, const ClientOptions& options, net::TlsClientContext* tls);
 
   // Writes down the head of a request; it is sent with what comes first.
@@ -62,7 +62,9 @@ class ClientConnection {
   bool sent_any() const { return sent_any_; }
   bool answered() const { return answered_; }
   // Whether the server has closed it, or sent something unasked.
-  bool stale() { return tls_ ? tls_->stale() : socket_.stale(); }
+  bool stale();
+  // Whether the server was found to have sent something unasked, be it behind an answer.
+  bool unasked() const { return unasked_; }
 
   [[noreturn]] void fail(const std::string& what) const;
 
@@ -90,6 +92,7 @@ class ClientConnection {
   bool sent_any_ = false;
   bool answered_ = false;
   bool reusable_ = false;
+  bool unasked_ = false;
 };
 
 }  // namespace penstock::http

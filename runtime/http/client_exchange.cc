@@ -52,7 +52,7 @@ struct ClientExchange::State {
     if (!call) throw CallError("upstream " + upstream.name() + ": the call has ended");
     const Attributed attributed(&upstream.name());
     try {
-      return as_part_of(upstream, *call, std::forward<F>(fn));
+      return client->part(upstream, host, *call, std::forward<F>(fn));
     } catch (...) {
       call.reset();
       lease.connection.reset();
@@ -92,7 +92,8 @@ struct ClientExchange::State {
 };
 
 void ClientExchange::State::begin() {
-  const std::string* const outside = fiber::current().upstream;
+  // The call's own attribution is for calls that are made in one piece.
+  const Attributed between(fiber::current().upstream);
   call.emplace(upstream.begin());
   step([&] {
     lease = client->acquire(upstream, host);
@@ -100,7 +101,6 @@ void ClientExchange::State::begin() {
     if (!kept) lease.connection = client->connect(host);
     lease.connection->begin(head);
   });
-  fiber::current().upstream = outside;
 }
 
 void ClientExchange::State::reconnect() {
@@ -199,7 +199,7 @@ void ClientExchange::State::complete() {
   // The rest of the request is not sent any more.
   if (!finished) lease.connection.reset();
   lease.release();
-  call->finish(response.status >= client->options.error_status ? CallOutcome::error : CallOutcome::ok);
+  client->answered(upstream, host, *call, response.status);
   call.reset();
 }
 

@@ -33,6 +33,12 @@ ClientHost::ClientHost(CallTarget given, int max_idle)
            std::to_string(target.port)),
       max_idle_(max_idle) {}
 
+bool ClientHost::is_stale(ClientConnection& idle) {
+  if (!idle.stale()) return false;
+  unasked_ += idle.unasked();
+  return true;
+}
+
 void ClientHost::settle() noexcept {
   const std::uint64_t round = fiber::Scheduler::current()->reactor().rounds();
   if (std::exchange(fresh_round_, round) == round) return;
@@ -47,7 +53,7 @@ std::unique_ptr<ClientConnection> ClientHost::take_idle(Duration idle_timeout) {
     while (!from->empty()) {
       std::unique_ptr<ClientConnection> latest = std::move(from->back());
       from->pop_back();
-      if (fiber::cached_now() - latest->idle_since < idle_timeout && !latest->stale()) return latest;
+      if (!is_stale(*latest) && fiber::cached_now() - latest->idle_since < idle_timeout) return latest;
       --open_;
     }
   }
@@ -69,14 +75,25 @@ ClientHost::Lease ClientHost::acquire(const ClientOptions& options) {
   }
   Waiting waiting;
   const auto place = waiting_.insert(waiting_.end(), &waiting);
-  const fiber::Wake why = waiting.waiter.wait();
+  fiber::Wake why;
+  try {
+    why = waiting.waiter.wait();
+  } catch (...) {
+    waiting_.erase(place);
+    throw;
+  }
   if (why != fiber::Wake::notified) waiting_.erase(place);
   fiber::throw_if_interrupted(why, "a free connection");
+  // Between two calls of a kept connection the server may have sent something, however short the time was.
+  if (waiting.given && is_stale(*waiting.given)) waiting.given.reset();
   return Lease(*this, std::move(waiting.given));
 }
 
 void ClientHost::give_back(std::unique_ptr<ClientConnection> connection) noexcept {
-  if (connection != nullptr && !connection->reusable()) connection.reset();
+  if (connection != nullptr && !connection->reusable()) {
+    unasked_ += connection->unasked();
+    connection.reset();
+  }
   for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
     // Who cannot be notified any more is about to take itself off the list.
     if (!(*next)->waiter.notify()) continue;
@@ -106,7 +123,7 @@ void ClientHost::give_back(std::unique_ptr<ClientConnection> connection) noexcep
 
 void ClientHost::expire(Duration idle_timeout) {
   const Instant now = fiber::cached_now();
-  const auto useless = [&](const auto& idle) { return now - idle->idle_since >= idle_timeout || idle->stale(); };
+  const auto useless = [&](const auto& idle) { return is_stale(*idle) || now - idle->idle_since >= idle_timeout; };
   open_ -= static_cast<int>(std::erase_if(idle_, useless) + std::erase_if(fresh_, useless));
 }
 
@@ -135,8 +152,11 @@ ClientHost& ClientPool::host(std::string_view url, std::string_view& target, std
   return *host;
 }
 
-bool ClientPool::tend(Duration idle_timeout) {
-  for (auto& [origin, host] : hosts_) host->expire(idle_timeout);
+bool ClientPool::tend(Duration idle_timeout, const std::function<void(ClientHost&)>& each) {
+  for (auto& [origin, host] : hosts_) {
+    host->expire(idle_timeout);
+    each(*host);
+  }
   std::erase_if(hosts_, [](const auto& entry) { return entry.second->unused(); });
   return !hosts_.empty();
 }

@@ -1,13 +1,16 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "runtime/fiber/waiter.h"
@@ -15,6 +18,22 @@
 #include "runtime/http/url.h"
 
 namespace penstock::http {
+
+// One log line a second, and how many there would have been besides.
+class LogTurn {
+ public:
+  // Unset: not now.
+  std::optional<std::uint64_t> take(Instant now) noexcept {
+    ++held_;
+    if (now - last_ < std::chrono::seconds(1)) return std::nullopt;
+    last_ = now;
+    return std::exchange(held_, 0) - 1;
+  }
+
+ private:
+  Instant last_{};
+  std::uint64_t held_ = 0;
+};
 
 // The connections to one host from one scheduler thread, used on it only.
 class ClientHost {
@@ -56,6 +75,11 @@ class ClientHost {
   void expire(Duration idle_timeout);
   // Closes what is idle, and from now on all that is given back.
   void close() noexcept;
+  // How many connections were closed, since it was last asked, because the server had sent something unasked.
+  int take_unasked() noexcept { return std::exchange(unasked_, 0); }
+  // Of the log lines about it.
+  LogTurn failures, surplus;
+
   bool unused() const { return open_ == 0 && waiting_.empty() && pins_ == 0; }
 
   // Keeps it from being taken for unused.
@@ -77,6 +101,7 @@ class ClientHost {
   };
 
   void give_back(std::unique_ptr<ClientConnection> connection) noexcept;
+  bool is_stale(ClientConnection& idle);
   // Null: none that is of use.
   std::unique_ptr<ClientConnection> take_idle(Duration idle_timeout);
 
@@ -94,6 +119,7 @@ class ClientHost {
   // Leases, and idle connections.
   int open_ = 0;
   int pins_ = 0;
+  int unasked_ = 0;
   std::list<Waiting*> waiting_;
 };
 
@@ -104,8 +130,8 @@ class alignas(64) ClientPool {
   // is filled. The host lives while it is used or pinned.
   ClientHost& host(std::string_view url, std::string_view& target, std::string& own_target, int max_idle);
 
-  // Closes what is of no more use; false when no host is left.
-  bool tend(Duration idle_timeout);
+  // Closes what is of no more use; then calls each(host), which must not wait. False when no host is left.
+  bool tend(Duration idle_timeout, const std::function<void(ClientHost&)>& each);
   void close() noexcept;
 
   // A fiber calls tend() now and then.

@@ -1,15 +1,16 @@
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "penstock/fiber.h"
 #include "penstock/http_client.h"
 #include "penstock/runtime.h"
+#include "penstock/sync.h"
 #include "runtime/http/call_head.h"
 #include "runtime/http/client_pool.h"
 
@@ -31,9 +32,20 @@ struct Client::State : std::enable_shared_from_this<Client::State> {
   ClientHost::Lease acquire(Upstream& upstream, ClientHost& host);
   std::unique_ptr<ClientConnection> connect(const ClientHost& host);
 
+  // Runs fn as part of a call: its waits end at the call's deadline. What it throws ends the call with the outcome that
+  // it stands for, and names the upstream.
+  template <class F>
+  auto part(Upstream& upstream, ClientHost& host, Upstream::Call& call, F&& fn);
+  // Ends a call that was answered, when its connection has been given back.
+  void answered(Upstream& upstream, ClientHost& host, Upstream::Call& call, int status);
+  // Both log, for each host and thread at most once a second.
+  void log_failure(const Upstream& upstream, ClientHost& host, std::string_view outcome, std::string_view why);
+  void report_unasked(const Upstream& upstream, ClientHost& host);
+
   Runtime& runtime;
   const ClientOptions options;
-  std::atomic<bool> closed{false};
+  // The client is gone.
+  Event closed;
 
  private:
   void tend(ClientPool& pool);
@@ -44,23 +56,26 @@ struct Client::State : std::enable_shared_from_this<Client::State> {
   std::vector<ClientPool> pools_;
 };
 
-// Runs fn as part of a call: its waits end at the call's deadline. What it throws ends the call with the outcome that
-// it stands for, and names the upstream.
 template <class F>
-auto as_part_of(Upstream& upstream, Upstream::Call& call, F&& fn) {
-  const auto named = [&](const std::exception& e) { return "upstream " + upstream.name() + ": " + e.what(); };
+auto Client::State::part(Upstream& upstream, ClientHost& host, Upstream::Call& call, F&& fn) {
+  const auto failed = [&](CallOutcome outcome, std::string_view name, const std::exception& e) {
+    call.finish(outcome);
+    log_failure(upstream, host, name, e.what());
+    return "upstream " + upstream.name() + ": " + e.what();
+  };
   try {
     const DeadlineScope deadline(call.deadline());
     return std::forward<F>(fn)();
   } catch (const DeadlineExceeded& e) {
-    call.finish(CallOutcome::timeout);
-    throw DeadlineExceeded(named(e));
+    throw DeadlineExceeded(failed(CallOutcome::timeout, "timeout", e));
   } catch (const Cancelled&) {
     call.finish(CallOutcome::cancelled);
     throw;
   } catch (const CallError& e) {
+    throw CallError(failed(CallOutcome::error, "error", e));
+  } catch (...) {
     call.finish(CallOutcome::error);
-    throw CallError(named(e));
+    throw;
   }
 }
 

@@ -23,6 +23,9 @@ namespace {
 
 error_code last_error() { return error_code(errno, boost::system::system_category()); }
 
+// For how long what the reactor saw is taken for the present state of an idle connection.
+constexpr auto kJustNow = std::chrono::milliseconds(1);
+
 constexpr std::uint32_t kHangup = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 }  // namespace
@@ -331,11 +334,20 @@ std::size_t Socket::write_parts(const iovec* parts, int count, error_code& ec) {
 
 bool Socket::stale() {
   if (watch_ == nullptr || watch_->peer_left) return true;
-  // The reactor has looked since, and told of nothing.
-  if (!watch_->readable && fiber::Scheduler::current()->reactor().rounds() != watch_->emptied_at) return false;
+  // The reactor has looked since, and just now, and told of nothing.
+  const std::uint64_t looked_at = fiber::Scheduler::current()->reactor().rounds();
+  if (!watch_->readable && looked_at != watch_->emptied_at &&
+      std::chrono::steady_clock::now().time_since_epoch() - std::chrono::nanoseconds(looked_at) < kJustNow) {
+    return false;
+  }
   char byte;
   const ssize_t n = ::recv(watch_->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return n >= 0 || (errno != EAGAIN && errno != EINTR);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+    if (watch_->readable) watch_->emptied();
+    return false;
+  }
+  watch_->readable = true;
+  return true;
 }
 
 }  // namespace penstock::net

@@ -41,6 +41,8 @@ class TlsStream::Wire {
   virtual std::size_t try_write(const void* data, std::size_t size, error_code& ec) = 0;
   virtual void wait_readable(error_code& ec) = 0;
   virtual void wait_writable(error_code& ec) = 0;
+  // Looks whether something has come of which it has not been told yet.
+  virtual void look() {}
   // Of what try_write() took.
   virtual bool unsent() const { return false; }
   virtual bool holds_received() const { return false; }
@@ -60,6 +62,7 @@ class TlsStream::SocketWire final : public Wire {
     const iovec part{const_cast<void*>(data), size};
     return socket_.try_write_parts(&part, 1, ec);
   }
+  void look() override { socket_.stale(); }
   void wait_readable(error_code& ec) override { socket_.wait_readable(ec); }
   void wait_writable(error_code& ec) override { socket_.wait_writable(ec); }
 
@@ -338,6 +341,7 @@ bool TlsStream::pending() const { return SSL_has_pending(ssl_.get()) == 1 || wir
 
 bool TlsStream::stale() {
   if (!established_ || broken_ || !is_open()) return true;
+  wire_->look();
   char byte;
   ERR_clear_error();
   // Takes in what is no data, such as tickets.

@@ -26,7 +26,8 @@ class CallError : public std::runtime_error {
 };
 
 struct ClientOptions {
-  // Beyond what the call's deadline allows.
+  // For resolving, connecting and the handshake of TLS together, if the call's deadline does not end it before. Over:
+  // CallError.
   std::chrono::milliseconds connect_timeout{1'000};
   // Of an answer; also of its trailers and of the head of one chunk. Over: CallError.
   std::size_t max_header_bytes = 16 * 1024;
@@ -43,12 +44,13 @@ struct ClientOptions {
   int retries = 1;
   // Answers that count as an error of the upstream: status >= this.
   int error_status = 500;
-  // Tells the upstream what is left of the call's deadline, in the header X-Request-Timeout.
+  // Tells the upstream what is left of the call's deadline, in the header X-Request-Timeout, unless the call has one.
   bool forward_deadline = false;
   // A path: all calls go to this Unix socket, whatever host and port their URLs name; those still choose the upstream
   // of the policy and the header Host.
   std::string unix_socket;
-  // Of "https" URLs. Files that it names are read at once; std::invalid_argument when they are of no use.
+  // Of "https" URLs. Files that it names are read at once; std::invalid_argument when they are of no use, or when a
+  // protocol other than HTTP/1 is offered.
   net::TlsClientOptions tls;
 };
 
@@ -114,7 +116,12 @@ class ClientExchange {
 // error status is returned, not thrown.
 //
 // A kept connection that the server closed before it answered is replaced by a new one, for idempotent methods or when
-// nothing had been sent; beyond that, ClientOptions::retries. Nothing is sent again once part of a streamed body was.
+// nothing had been sent; beyond that, ClientOptions::retries, for calls in one piece. Nothing is sent again once part
+// of a streamed body was.
+//
+// Calls that fail, or are answered with an error status, are logged with their upstream, for each host and thread at
+// most one a second. What a server sends unasked, such as a second answer, is never taken for an answer: its connection
+// is closed, counted in penstock_http_client_unasked_total{upstream} and logged.
 class Client {
  public:
   explicit Client(Runtime& runtime, ClientOptions options = {});

@@ -3,6 +3,7 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -23,6 +24,13 @@ class CapturedLog {
   // All lines so far. Thread-safe.
   std::string text() const { return sink_->text(); }
   bool has(std::string_view part) const { return text().find(part) != std::string::npos; }
+  // How often this is in them.
+  std::size_t count(std::string_view part) const {
+    const std::string all = text();
+    std::size_t n = 0;
+    for (std::size_t at = 0; (at = all.find(part, at)) != std::string::npos; at += part.size()) ++n;
+    return n;
+  }
 
  private:
   class Sink final : public spdlog::sinks::base_sink<std::mutex> {

@@ -7,6 +7,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
@@ -44,6 +45,7 @@ class RawSocket {
   ~RawSocket() { close(); }
 
   bool connected() const { return fd_ >= 0; }
+  int fd() const { return fd_; }
   void close() {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }
@@ -82,6 +84,16 @@ class RawSocket {
     std::string text = ahead_.substr(0, at + end.size());
     ahead_.erase(0, at + end.size());
     return text;
+  }
+  // The same for a lot of bytes, which are forgotten. False: it did not come.
+  bool skip_until(std::string_view end) {
+    std::size_t at;
+    while ((at = ahead_.find(end)) == std::string::npos) {
+      ahead_.erase(0, ahead_.size() - std::min(ahead_.size(), end.size()));
+      if (!read_more()) return false;
+    }
+    ahead_.erase(0, at + end.size());
+    return true;
   }
   std::string read_to_end() {
     while (read_more()) {
@@ -131,14 +143,15 @@ class RawSocket {
 // the connection's number, from 0.
 class RawServer {
  public:
-  explicit RawServer(std::function<void(RawSocket&, int)> script) : script_(std::move(script)) {
+  using Script = std::function<void(RawSocket&, int)>;
+  explicit RawServer(Script script, const char* address = "127.0.0.1") : script_(std::move(script)), address_(address) {
     fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in at{};
     at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::inet_pton(AF_INET, address, &at.sin_addr);
     socklen_t size = sizeof at;
     ::bind(fd_, reinterpret_cast<sockaddr*>(&at), size);
-    ::listen(fd_, 64);
+    ::listen(fd_, 1024);
     ::getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &size);
     port_ = ntohs(at.sin_port);
     acceptor_ = std::thread([this] {
@@ -161,11 +174,12 @@ class RawServer {
 
   int accepted() const { return accepted_; }
   std::string url(std::string_view path = "/") const {
-    return "http://127.0.0.1:" + std::to_string(port_) + std::string(path);
+    return "http://" + address_ + ":" + std::to_string(port_) + std::string(path);
   }
 
  private:
-  const std::function<void(RawSocket&, int)> script_;
+  const Script script_;
+  const std::string address_;
   int fd_;
   std::uint16_t port_ = 0;
   std::atomic<int> accepted_{0};
