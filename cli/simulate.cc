@@ -16,11 +16,13 @@
 #include "cli/options.h"
 #include "cli/policy_file.h"
 #include "cli/session.h"
+#include "controller/simulate/random_scenario.h"
 #include "controller/simulate/report.h"
 #include "controller/simulate/rivals/rivals.h"
 #include "controller/simulate/scenario_file.h"
 #include "policy/convert.h"
 #include "policy/fields.h"
+#include "policy/text.h"
 
 namespace penstock::cli {
 namespace {
@@ -30,6 +32,8 @@ using simulate::Row;
 using simulate::Scenario;
 
 constexpr const char* kOurs = "penstock";
+constexpr std::string_view kRandom = "random:";
+constexpr std::uint64_t kMostDrawn = 100'000;
 
 struct SimulateOptions {
   std::string file;
@@ -40,6 +44,7 @@ struct SimulateOptions {
   unsigned threads = 0;
   std::string output = "table";
   bool list = false;
+  bool show = false;
 };
 
 Scenario parse(std::string_view text, const std::string& shown) {
@@ -52,13 +57,36 @@ Scenario parse(std::string_view text, const std::string& shown) {
   return std::move(*parsed.scenario);
 }
 
-// A name that the program brings along, a file, or "all".
-void read_scenario(const std::string& wanted, std::deque<Scenario>& out) {
+struct ScenarioText {
+  std::string shown;
+  std::string text;
+};
+
+// "random:7", or "random:1-500" for all of these.
+void draw_scenarios(const std::string& range, std::vector<ScenarioText>& out) {
+  const std::size_t dash = range.find('-');
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  const bool valid =
+      policy::parse_number(std::string_view(range).substr(0, dash), first) &&
+      (dash == std::string::npos || policy::parse_number(std::string_view(range).substr(dash + 1), last));
+  if (dash == std::string::npos) last = first;
+  if (!valid || last < first || last - first >= kMostDrawn) {
+    throw Failure(kUsage, "--scenario: \"random:" + range + "\" is not as in random:7 or random:1-500");
+  }
+  for (std::uint64_t seed = first; seed <= last; ++seed) {
+    out.push_back({"random:" + std::to_string(seed), simulate::random_scenario(seed)});
+  }
+}
+
+// Names that the program brings along, files, random ones, or "all".
+void read_scenario(const std::string& wanted, std::vector<ScenarioText>& out) {
+  if (wanted.starts_with(kRandom)) return draw_scenarios(wanted.substr(kRandom.size()), out);
   const auto& embedded = simulate::embedded_scenarios();
   std::vector<std::string> names;
   for (const auto& [name, text] : embedded) {
     names.emplace_back(name);
-    if (wanted == name || wanted == "all") out.push_back(parse(text, std::string(name) + ".yaml"));
+    if (wanted == name || wanted == "all") out.push_back({std::string(name) + ".yaml", std::string(text)});
   }
   if (wanted == "all" || std::ranges::find(names, wanted) != names.end()) return;
   std::ifstream file(wanted, std::ios::binary);
@@ -67,7 +95,7 @@ void read_scenario(const std::string& wanted, std::deque<Scenario>& out) {
     throw Failure(kUsage, "--scenario: \"" + wanted + "\" is no scenario and no file" +
                               policy::suggestion(wanted, names) + "; see penstockctl simulate --list");
   }
-  out.push_back(parse(std::string(std::istreambuf_iterator<char>(file), {}), wanted));
+  out.push_back({wanted, std::string(std::istreambuf_iterator<char>(file), {})});
 }
 
 // Ours first.
@@ -141,8 +169,14 @@ void list(const Console& console) {
 
 void simulate_all(const SimulateOptions& options, const Console& console) {
   if (options.list) return list(console);
+  std::vector<ScenarioText> texts;
+  for (const std::string& wanted : options.scenarios) read_scenario(wanted, texts);
+  if (options.show) {
+    for (const ScenarioText& text : texts) console.out << (&text == texts.data() ? "" : "---\n") << text.text;
+    return;
+  }
   std::deque<Scenario> scenarios;
-  for (const std::string& wanted : options.scenarios) read_scenario(wanted, scenarios);
+  for (const ScenarioText& text : texts) scenarios.push_back(parse(text.text, text.shown));
   if (!options.file.empty()) {
     const std::vector<PolicyInFile> policies = read_policies({options.file});
     if (policies.size() != 1) throw Failure(kUsage, options.file + ": holds several policies, expected one");
@@ -196,7 +230,8 @@ void add_simulate(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("simulate", "What a policy would do: invented troubles, the real decisions");
   command->add_option("-f,--file", options->file, "Policy file; - reads stdin. Default: the scenario's")
       ->type_name("FILE");
-  command->add_option("--scenario", options->scenarios, "Scenarios by name or file; all")
+  command
+      ->add_option("--scenario", options->scenarios, "Scenarios by name or file, random:SEED or random:FIRST-LAST; all")
       ->delimiter(',')
       ->type_name("NAME|FILE")
       ->capture_default_str();
@@ -208,6 +243,7 @@ void add_simulate(CLI::App& app, Session& session) {
   command->add_option("--threads", options->threads, "Runs at the same time. Default: as many as there are cores")
       ->check(CLI::Range(1, 1024));
   command->add_flag("--list", options->list, "Show the scenarios and rivals there are");
+  command->add_flag("--show", options->show, "Show the texts of the scenarios instead of running them");
   add_output(*command, options->output, {"table", "json", "csv"});
   command->callback([options, &session] { simulate_all(*options, session.console); });
 }

@@ -74,6 +74,18 @@ TEST_F(SimulateTest, AnOperatorsPolicyTakesThePlaceOfTheScenarios) {
   EXPECT_THAT(tight.err, HasSubstr("the policy names no upstream \"A\""));
 }
 
+TEST_F(SimulateTest, RandomScenariosAreDrawnShownAndRunAgain) {
+  const Invocation shown = invoke({"simulate", "--scenario", "random:7", "--show"});
+  EXPECT_THAT(shown.out, HasSubstr("\nname: random-7\n"));
+  const std::string file = write("seven.yaml", shown.out);
+  const Invocation drawn = invoke({"simulate", "--scenario", "random:7", "--seeds", "1", "-o", "csv"});
+  EXPECT_EQ(drawn.exit_code, kOk);
+  EXPECT_EQ(invoke({"simulate", "--scenario", file, "--seeds", "1", "-o", "csv"}).out, drawn.out);
+  for (const char* wrong : {"random:", "random:x", "random:5-3", "random:1-2-3"}) {
+    EXPECT_EQ(invoke({"simulate", "--scenario", wrong}).exit_code, kUsage) << wrong;
+  }
+}
+
 TEST_F(SimulateTest, ScenariosAreListedAndExplained) {
   EXPECT_THAT(invoke({"simulate", "--list"}).out, AllOf(HasSubstr("blackhole"), HasSubstr("threads-640")));
   EXPECT_THAT(invoke({"explain", "scenario"}).out, HasSubstr("upstreams"));

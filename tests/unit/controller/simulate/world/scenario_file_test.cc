@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "controller/simulate/random_scenario.h"
+
 namespace penstock::simulate {
 namespace {
 
@@ -74,6 +76,17 @@ TEST(ScenarioFile, TheOnesThatComeAlongAreValidAndNamedLikeTheirFiles) {
     const auto parsed = parse_scenario(embedded.text);
     for (const policy::Problem& problem : parsed.problems) ADD_FAILURE() << to_string(problem, embedded.name);
     EXPECT_TRUE(!parsed.scenario || parsed.scenario->name == embedded.name);
+  }
+}
+
+TEST(ScenarioFile, RandomOnesAreValidAndTheSameForTheSameSeed) {
+  for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+    const std::string text = random_scenario(seed);
+    EXPECT_EQ(text, random_scenario(seed));
+    const auto parsed = parse_scenario(text);
+    for (const policy::Problem& problem : parsed.problems) ADD_FAILURE() << to_string(problem, text);
+    ASSERT_TRUE(parsed.scenario) << seed;
+    EXPECT_TRUE(parsed.scenario->pages[0].affected);
   }
 }
 
