@@ -16,8 +16,12 @@ using namespace std::chrono_literals;
 
 // --- FREE
 
-// Deficit that is worth a test: d = 1 - ok / attempts. A ramp of latency of a tenth of its own length stays below.
+// Deficit that is worth a test: d = 1 - ok / attempts, kSmallDeficit while latency is nothing to patience, less as it
+// comes near, to kDeficit at a quarter of it. A ramp of latency makes a deficit of its slope, and takes itself to
+// there.
 constexpr double kDeficit = 0.1;
+constexpr double kSmallDeficit = 0.25;
+constexpr double kPerPatience = 0.6;
 // Standard errors by which attempts exceed answers.
 constexpr double kDeficitZ = 2.0;
 // The horizon of the deficit: so many attempts, at least kShortest and W, at most kLongest.
@@ -39,8 +43,9 @@ constexpr double kSurplusZ = 2.5;
 constexpr Duration kSwinging = 10s;
 // Ticks in a row.
 constexpr int kLosingTicks = 4;
-// After "theirs": doubled with each in a row. After a test that told nothing.
+// After "theirs": longer with each in a row. After a test that told nothing.
 constexpr Duration kHoldOff = 8s;
+constexpr int kHoldOffGrowth = 3;
 constexpr Duration kLongestHoldOff = 240s;
 constexpr Duration kHoldOffUnidentified = 3s;
 constexpr Duration kRetestMark = 8s;
@@ -185,13 +190,17 @@ bool CauseTest::losing_calls(const Step& step) {
   if (w - kRunDelays * seconds(step.context.run_delay) <= UpstreamSignals::kTrouble * w_b) return false;
   const UpstreamSignals::Span last_second = s.since(step.now - 1s);
   const double rate = std::max(last_second.per_second(last_second.attempts), 1.0);
-  const Duration horizon =
-      std::clamp(std::max(from_seconds(kHorizonCalls / rate), s.latency()), kShortestHorizon, kLongestHorizon);
+  // All of the trouble, as far as it is not too long ago: it begins with usual calls in flight, so that they grow most.
+  const Duration trouble = step.now - trouble_since_.value_or(step.now);
+  const Duration horizon = std::clamp(std::max({from_seconds(kHorizonCalls / rate), s.latency(), trouble}),
+                                      kShortestHorizon, kLongestHorizon);
   const UpstreamSignals::Span span = s.since(step.now - horizon);
   if (span.ok < kFewestAnswers) return false;
   const auto lost = static_cast<double>(span.attempts - span.ok);
   evidence_.deficit = 1 - over(span.ok, span.attempts);
-  if (evidence_.deficit <= kDeficit || lost < kDeficitZ * std::sqrt(static_cast<double>(span.attempts + span.ok))) {
+  const double bearable = w / std::max(seconds(step.context.patience), 1e-3);
+  const double threshold = std::clamp(kSmallDeficit - kPerPatience * bearable, kDeficit, kSmallDeficit);
+  if (evidence_.deficit <= threshold || lost < kDeficitZ * std::sqrt(static_cast<double>(span.attempts + span.ok))) {
     return false;
   }
   const UpstreamSignals::Span later = s.since(step.now - horizon / 2);
@@ -228,9 +237,11 @@ void CauseTest::free(Step& step) {
     }
     losing_ticks_ = 0;
     observed_ = false;
+    trouble_since_.reset();
     return;
   }
   well_since_.reset();
+  if (!trouble_since_) trouble_since_ = step.now;
   if (step.context.knee_test == KneeTest::off || step.context.refusing) return;
   losing_ticks_ = losing_calls(step) ? losing_ticks_ + 1 : 0;
   if (losing_ticks_ < kLosingTicks || step.now < next_test_) return;
@@ -245,22 +256,24 @@ void CauseTest::free(Step& step) {
   }
   wants_test_ = true;
   if (!step.context.may_test) return;
+  const UpstreamSignals::Span before = s.since(step.now - kShortestReference);
+  evidence_.x_ref = before.throughput();
+  evidence_.calls_ref = static_cast<double>(before.ok);
+  begin_freeze(step, std::ceil(kFreezeFactor * step.counts().in_flight + kFreezeMore),
+               format("%.0f %% of calls get lost at %.3g s of latency, usually %.3g s: the cause is looked for",
+                      evidence_.deficit * 100, seconds(s.latency()), seconds(s.usual_latency())),
+               format("deficit %.2f > %.2f, W / W_b = %.1f > %.1f, n = %d", evidence_.deficit, kDeficit,
+                      seconds(s.latency()) / std::max(seconds(s.usual_latency()), 1e-6), UpstreamSignals::kTrouble,
+                      step.counts().in_flight));
+}
+
+void CauseTest::begin_freeze(Step& step, double limit, std::string sentence, std::string formula) {
   n_ref_ = step.counts().in_flight;
   began_ = step.now;
-  {
-    const UpstreamSignals::Span before = s.since(step.now - kShortestReference);
-    evidence_.x_ref = before.throughput();
-    evidence_.calls_ref = static_cast<double>(before.ok);
-  }
-  mark_interval_ = mark_interval(s.latency());
+  mark_interval_ = mark_interval(step.signals.latency());
   mark_ = step.context.wall / mark_interval_;
-  set_limit(step, std::ceil(kFreezeFactor * n_ref_ + kFreezeMore));
-  decide(step, CauseState::freeze, Cause::unidentified,
-         format("%.0f %% of calls get lost at %.3g s of latency, usually %.3g s: the cause is looked for",
-                evidence_.deficit * 100, seconds(s.latency()), seconds(s.usual_latency())),
-         format("deficit %.2f > %.2f, W / W_b = %.1f > %.1f, n = %.0f", evidence_.deficit, kDeficit,
-                seconds(s.latency()) / std::max(seconds(s.usual_latency()), 1e-6), UpstreamSignals::kTrouble, n_ref_),
-         "the test");
+  set_limit(step, limit);
+  decide(step, CauseState::freeze, Cause::unidentified, std::move(sentence), std::move(formula), "the test");
 }
 
 void CauseTest::freeze(Step& step) {
@@ -273,7 +286,7 @@ void CauseTest::freeze(Step& step) {
     evidence_.r = frozen.throughput() / evidence_.x_ref;
     evidence_.calls = static_cast<double>(frozen.ok);
     evidence_.f = 1;
-    hold_off_ = std::clamp(2 * hold_off_, kHoldOff, kLongestHoldOff);
+    hold_off_ = std::clamp(kHoldOffGrowth * hold_off_, kHoldOff, kLongestHoldOff);
     end_test(
         step, Cause::theirs, hold_off_,
         format("throughput fell to %.2f as soon as calls in flight did not grow: the cause is theirs; calls are not "
@@ -343,7 +356,7 @@ void CauseTest::cut(Step& step) {
         evidence_.r = ok / usual;
         evidence_.calls = ok;
         evidence_.z = (usual - ok) / std::sqrt(usual + ok);
-        hold_off_ = std::clamp(2 * hold_off_, kHoldOff, kLongestHoldOff);
+        hold_off_ = std::clamp(kHoldOffGrowth * hold_off_, kHoldOff, kLongestHoldOff);
         end_test(step, Cause::theirs, hold_off_,
                  format("throughput fell to %.2f while calls in flight still went down: the cause is theirs; calls are "
                         "not limited",
@@ -389,7 +402,7 @@ void CauseTest::cut(Step& step) {
   if (theirs ? below_1 >= kInnocentZ : above_f >= kGuiltyZ) {
     evidence_.z = theirs ? below_1 : above_f;
     if (theirs) {
-      hold_off_ = std::clamp(2 * hold_off_, kHoldOff, kLongestHoldOff);
+      hold_off_ = std::clamp(kHoldOffGrowth * hold_off_, kHoldOff, kLongestHoldOff);
       end_test(step, Cause::theirs, hold_off_,
                format("throughput fell to %.2f when calls in flight were cut to %.2f: the cause is theirs; calls are "
                       "not limited",

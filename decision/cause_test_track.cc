@@ -33,8 +33,8 @@ constexpr Duration kWithdrawn = 15s;
 // A block: so many latencies, and so many answers, within these.
 constexpr double kBlockLatencies = 2.5;
 constexpr double kBlockAnswers = 20;
-constexpr Duration kShortestBlock = 300ms;
-constexpr Duration kLongestBlock = 4s;
+constexpr Duration kShortestBlock = 250ms;
+constexpr Duration kLongestBlock = 8s;
 // Growth a block while latency is usual.
 constexpr double kGrowWell = 1.5;
 constexpr double kGrowFair = 1.2;
@@ -49,8 +49,8 @@ constexpr double kDouble = 2.0;
 constexpr double kSteep = 0.6;
 constexpr double kFlat = 0.35;
 // Weight of the slopes before. From so many on, a standard error above this says that nothing is explained.
-constexpr double kForget = 0.7;
-constexpr double kFewestSlopes = 2.1;
+constexpr double kForget = 0.8;
+constexpr double kFewestSlopes = 3.3;
 constexpr double kScattered = 0.6;
 constexpr double kShrink = 0.85;
 constexpr double kGrow = 1.4;
@@ -58,6 +58,13 @@ constexpr double kGrow = 1.4;
 constexpr int kFollowed = 2;
 // The limit was not reached for so long: it is no longer needed.
 constexpr Duration kUnbound = 2s;
+// Far above the knee: more than so many times the usual latency. Down by this factor a step; after a step that cost
+// throughput, not again for so long.
+constexpr double kFar = 3.0;
+constexpr double kDescend = 0.6;
+constexpr Duration kDescendAgain = 10s;
+// A verdict "ours" is remembered for what comes back through the breaker.
+constexpr Duration kRemembered = 60s;
 // Latency that jumps by this at the same limit has another cause than the limit.
 constexpr double kJump = 3.0;
 
@@ -185,7 +192,12 @@ void CauseTest::next_block(Step& step, double factor) {
   factor_ = factor;
   set_limit(step, level_ * factor);
   block_began_ = step.now;
-  block_length_ = block_length(step, step.signals.throughput_fast());
+  // Up to a mark that all nodes have in common, so that they go up and down together.
+  const Duration wanted = block_length(step, step.signals.throughput_fast());
+  Duration grid = kShortestBlock;
+  while (grid < wanted) grid *= 2;
+  block_length_ = grid - step.context.wall % grid;
+  if (block_length_ < wanted / 2) block_length_ += grid;
   bound_ticks_ = block_ticks_ = 0;
 }
 
@@ -233,34 +245,45 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
     return;
   }
   if (returning_) {
-    end_test(step, Cause::none, 0s,
-             format("latency is %.3g s at %d calls in flight, usually %.3g s: the test decides", latency, *hold_.limit,
-                    w_b));
-    return;
-  }
-  if (settled_latency_ > 0 && latency > kJump * settled_latency_ && throughput < 0.6 * settled_throughput_) {
-    if (block.ok < kBlockAnswers / 2) {
-      end_test(step, Cause::unidentified, 0s,
-               format("latency rose from %.3g s to %.3g s at the same limit: something else changed", settled_latency_,
-                      latency));
+    returning_ = false;
+    if (step.now >= ours_until_) {
+      end_test(step, Cause::none, 0s,
+               format("latency is %.3g s at %d calls in flight, usually %.3g s: the test decides", latency,
+                      *hold_.limit, w_b));
       return;
     }
-    evidence_.x_ref = throughput;
-    evidence_.calls_ref = static_cast<double>(block.ok);
-    begin_cut(step);
+    decide(step, CauseState::track, Cause::ours,
+           format("latency is %.3g s at %d calls in flight, usually %.3g s, as before: the cause is ours", latency,
+                  *hold_.limit, w_b),
+           format("verdict ours less than %.0f s ago", seconds(kRemembered)), "throughput follows the limit");
+  }
+  if (hold_.verdict == Cause::ours) ours_until_ = step.now + kRemembered;
+  if (settled_latency_ > 0 && latency > kJump * settled_latency_ && throughput < 0.6 * settled_throughput_) {
+    // Capacity went away: what is still in the upstream has to drain first.
+    level_ = std::max(level_ / 2, static_cast<double>(step.context.min));
+    settled_latency_ = settled_throughput_ = 0;
+    base_.reset();
+    next_block(step, 1);
     return;
   }
   settled_latency_ = settled_latency_ == 0 ? latency : settled_latency_ + 0.3 * (latency - settled_latency_);
   settled_throughput_ =
       settled_throughput_ == 0 ? throughput : settled_throughput_ + 0.3 * (throughput - settled_throughput_);
+  const double knee = throughput * w_b;
+  const double lowest = std::max(kAboveKnee * knee + 2, static_cast<double>(step.context.min));
   if (!base_) {
     base_ = Block{block.in_flight, latency, throughput, static_cast<double>(block.ok)};
+    if (latency > kFar * w_b && lowest < kNear * level_ && step.now >= descend_at_) {
+      // Far above the knee: down for as long as throughput holds.
+      next_block(step, std::max(kDescend, lowest / level_));
+      return;
+    }
     const bool low = level_ < 2 * kFewestInFlight || level_ < step.signals.usual_in_flight();
     next_block(step, low ? kDouble : ++probes_ % kRegretEvery == 0 ? kRegret : kStep);
     return;
   }
   const double more = std::log(block.in_flight / std::max(base_->in_flight, 0.1));
-  if (more < 0.1) {
+  if (std::abs(more) < 0.1) {
     base_.reset();
     next_block(step, 1);
     return;
@@ -272,11 +295,22 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
   slope_squares_ = kForget * slope_squares_ + slope * slope;
   const double mean = slope_sum_ / slopes_;
   const double spread = std::sqrt(std::max(0.0, slope_squares_ / slopes_ - mean * mean) / slopes_);
-  following_ = elasticity > kFollows && slope < kFlat ? following_ + (factor_ >= kDouble ? kFollowed : 1) : 0;
+  if (factor_ < 1) {
+    if (elasticity < kRises) {
+      level_ *= factor_;
+      following_ = 0;
+    } else {
+      descend_at_ = step.now + kDescendAgain;
+      if (elasticity > kFollows) ++following_;
+    }
+  }
+  if (factor_ > 1)
+    following_ = elasticity > kFollows && slope < kFlat ? following_ + (factor_ >= kDouble ? kFollowed : 1) : 0;
   if (following_ >= kFollowed) {
+    ours_until_ = {};
     hold_off_ = std::max<Duration>(hold_off_, kWithdrawn);
     end_test(step, Cause::theirs, hold_off_,
-             format("throughput followed the limit up %d times, slope %.2f: the limit is lifted", following_, mean));
+             format("throughput followed the limit, slope of latency %.2f: the limit is lifted", mean));
     return;
   }
   if (slopes_ > kFewestSlopes && spread > kScattered) {
@@ -287,10 +321,9 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
                     mean, spread));
     return;
   }
-  const double knee = throughput * w_b;
-  if (mean > kSteep) {
+  if (factor_ > 1 && mean > kSteep) {
     level_ = std::max(level_ * kShrink, std::min(level_, kUsualRatio * knee));
-  } else if (mean < kFlat) {
+  } else if (factor_ > 1 && mean < kFlat && mean + spread < kSteep) {
     level_ *= kGrow;
   }
   base_.reset();

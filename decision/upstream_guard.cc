@@ -67,7 +67,7 @@ std::string_view UpstreamGuard::bound_by() const {
 }
 
 bool UpstreamGuard::tight() const {
-  return directive_.has_value() || test_.holds().state == CauseState::search ||
+  return directive_tight_ || test_.holds().state == CauseState::search ||
          (test_.holds().state == CauseState::track && test_.holds().verdict == Cause::ours);
 }
 
@@ -76,7 +76,7 @@ QueuePolicy UpstreamGuard::queue_policy(int limit) const {
   queue.discipline = tight() ? QueueDiscipline::newest_first : QueueDiscipline::fifo;
   queue.max = std::clamp(bulkhead_ - limit, 0, kMaxQueue);
   queue.max_wait = policy_.timeout;
-  if (tight() && !directive_) {
+  if (tight()) {
     // In steps, so that the queue is not set anew with every call's patience.
     const auto wait = from_seconds(kTightWait * seconds(breaker_.patience()));
     constexpr Duration kStep = std::chrono::milliseconds(500);
@@ -199,7 +199,7 @@ UpstreamCounts UpstreamGuard::counts(Instant now) const {
 void UpstreamGuard::tick(const Tick& tick, std::vector<Verdict>& decided) {
   breaker_.tick(tick.now, tick.memory_pressure);
   bucket_.tick(tick.now);
-  signals_.tick(counts(tick.now), test_.unusual(), tick.now);
+  signals_.tick(counts(tick.now), test_.unusual() || directive_, tick.now);
   admission_.expire(tick.now, decided);
   if (guarded_) {
     bulkhead_ = tick.bulkhead;
@@ -215,6 +215,7 @@ void UpstreamGuard::tick(const Tick& tick, std::vector<Verdict>& decided) {
     context.max = std::min({policy_.limit.max, bulkhead_, directive_.value_or(kUnbounded)});
     const bool may_cut = !shadow_ && policy_.limit.mode == LimitMode::adaptive;
     context.knee_test = may_cut ? policy_.limit.knee_test : std::min(policy_.limit.knee_test, KneeTest::observe);
+    if (fleet_leads_) context.knee_test = KneeTest::off;
     test_.tick(signals_, context, tick.now);
     update_limit(tick.now, decided);
   }
@@ -232,8 +233,11 @@ void UpstreamGuard::set_policy(const UpstreamPolicy& policy, bool shadow, Instan
   settle(decided);
 }
 
-void UpstreamGuard::set_directive(std::optional<int> limit, Instant now, std::vector<Verdict>& decided) {
+void UpstreamGuard::set_directive(std::optional<int> limit, Instant now, std::vector<Verdict>& decided, bool tight,
+                                  bool leads) {
   directive_ = limit;
+  directive_tight_ = limit && tight;
+  fleet_leads_ = leads;
   update_limit(now, decided);
 }
 
@@ -249,6 +253,7 @@ void UpstreamGuard::trip(std::string reason, Instant now, std::vector<Verdict>& 
 
 void UpstreamGuard::release_lease(Instant now, std::vector<Verdict>& decided) {
   directive_.reset();
+  directive_tight_ = fleet_leads_ = false;
   if (breaker_.forced() != BreakerForce::automatic) breaker_.force(BreakerForce::automatic, "the lease ended", now);
   update_limit(now, decided);
   settle(decided);

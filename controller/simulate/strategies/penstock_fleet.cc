@@ -44,11 +44,52 @@ void PenstockFleet::turn(FleetHost& fleet) {
     if (running && !was_running_) {
       nodes_.assign(nodes_.size(), {});
       tripped_.clear();
+      tests_.assign(tests_.size(), {});
     }
     was_running_ = running;
     if (running && !scenario_.policy.shadow) decide(fleet);
   }
+  if (was_running_) test_causes(fleet);
   deliver(fleet);
+}
+
+void PenstockFleet::test_causes(FleetHost& fleet) {
+  const Instant now = fleet.now();
+  lives_.resize(nodes_.size());
+  std::vector<PenstockNode*> connected;
+  for (std::uint32_t i = 0; i < nodes_.size(); ++i) {
+    if (!fleet.connected(i)) continue;
+    auto* node = static_cast<PenstockNode*>(fleet.strategy(i));
+    if (lives_[i].first != node) lives_[i] = {node, lives_[i].second + 1};
+    connected.push_back(node);
+  }
+  for (std::uint32_t upstream = 0; upstream < tests_.size(); ++upstream) {
+    decision::FleetTest& test = tests_[upstream];
+    if (connected.empty()) continue;
+    const decision::UpstreamPolicy& policy = connected.front()->upstreams()[upstream].policy();
+    // An upstream that the policy does not name is only counted.
+    if (policy.name.empty()) continue;
+    std::vector<decision::FleetTest::Node> streamed;
+    for (PenstockNode* node : connected) {
+      decision::FleetTest::Node state = node->upstreams()[upstream].streamed(0);
+      state.life = lives_[state.id].second;
+      streamed.push_back(state);
+    }
+    test.tick({.now = now,
+               .wall = now.time_since_epoch(),
+               .may_test = calendar_.may_test(policy.name),
+               .limit = policy.limit},
+              streamed);
+    if (test.wants_test() || test.testing()) {
+      calendar_.ask(policy.name, test.testing(), now.time_since_epoch());
+    }
+    while (auto decision = test.take_decision()) connected.front()->upstreams()[upstream].conclude(*decision);
+    for (const decision::FleetTest::Node& node : streamed) {
+      assignments_.push_back({now + scenario_.monitoring.stream_delay, static_cast<std::uint32_t>(node.id), upstream,
+                              test.limit_of(node.id), test.tight()});
+    }
+  }
+  calendar_.resolve();
 }
 
 void PenstockFleet::decide(FleetHost& fleet) {
@@ -131,6 +172,14 @@ std::vector<std::uint32_t> PenstockFleet::trips(FleetHost& fleet, std::uint32_t 
 }
 
 void PenstockFleet::deliver(FleetHost& fleet) {
+  while (!assignments_.empty() && assignments_.front().due <= fleet.now()) {
+    const Assignment assigned = assignments_.front();
+    assignments_.pop_front();
+    if (!fleet.connected(assigned.node)) continue;
+    PenstockNode& node = static_cast<PenstockNode&>(*fleet.strategy(assigned.node));
+    node.lease_until(fleet.now() + kLease);
+    node.upstreams()[assigned.upstream].set_directive(assigned.limit, assigned.tight, true);
+  }
   while (!pushes_.empty() && pushes_.front().due <= fleet.now()) {
     const Push push = std::move(pushes_.front());
     pushes_.pop_front();

@@ -16,7 +16,8 @@ namespace penstock::simulate {
 // breakers that most nodes have opened, as controller/loop does. What it decides holds as a lease.
 class PenstockFleet final : public Ensemble {
  public:
-  explicit PenstockFleet(const Scenario& scenario) : scenario_(scenario), nodes_(scenario.nodes.count) {}
+  explicit PenstockFleet(const Scenario& scenario)
+      : scenario_(scenario), nodes_(scenario.nodes.count), tests_(scenario.upstreams.size()) {}
 
   std::unique_ptr<Strategy> make(Host& host) override;
   void turn(FleetHost& fleet) override;
@@ -44,6 +45,8 @@ class PenstockFleet final : public Ensemble {
   void decide(FleetHost& fleet);
   void deliver(FleetHost& fleet);
   void size_pools(FleetHost& fleet, const Prometheus& prometheus, std::uint32_t node, PenstockNode& penstock);
+  // The cause tests of the fleet, on what nodes stream.
+  void test_causes(FleetHost& fleet);
   std::vector<std::uint32_t> trips(FleetHost& fleet, std::uint32_t node);
 
   const Scenario& scenario_;
@@ -51,6 +54,19 @@ class PenstockFleet final : public Ensemble {
   std::deque<Push> pushes_;
   // By upstream: the nodes that the fleet has tripped.
   std::map<std::uint32_t, std::set<std::uint32_t>> tripped_;
+  struct Assignment {
+    Instant due;
+    std::uint32_t node;
+    std::uint32_t upstream;
+    std::optional<int> limit;
+    bool tight;
+  };
+  std::deque<Assignment> assignments_;
+  // By upstream.
+  std::vector<decision::FleetTest> tests_;
+  decision::TestCalendar calendar_;
+  // Of each node, a number for the strategy that lives there now.
+  std::vector<std::pair<const Strategy*, std::uint64_t>> lives_;
   Instant next_turn_ = kStart;
   bool was_running_ = true;
 };

@@ -119,7 +119,7 @@ void PenstockNode::forget_call(const Request& request, const Call& call) {
 }
 
 void PenstockNode::call_ended(const Request& request, const Call& call, Fate fate) {
-  guards_[call.upstream].end(state_of(request).call, fate);
+  guards_[call.upstream].end(state_of(request).call, call, fate);
 }
 
 bool PenstockNode::may_retry(const Request&, const Call& call) { return guards_[call.upstream].may_retry(); }
@@ -159,8 +159,13 @@ void PenstockNode::tick() {
     decision::UpstreamPolicy policy = guard.policy();
     policy.limit.max = kUnbounded;
     const int calls = guard.in_flight() + guard.waiting();
-    guard.tick(pressure, decision::bulkhead(policy, budget, (in_flight - calls) * each, each));
+    guard.tick(pressure, decision::bulkhead(policy, budget, (in_flight - calls) * each, each),
+               calendar_.may_test(policy.name));
+    const decision::CauseTest& test = guard.decides().cause_test();
+    if (test.wants_test() || test.testing())
+      calendar_.ask(policy.name, test.testing(), host_.wall().time_since_epoch());
   }
+  calendar_.resolve();
   for (Pool& pool : pools_) {
     update_limit(pool);
     pool.admission->expire(now, decided_);

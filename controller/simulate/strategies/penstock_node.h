@@ -11,6 +11,7 @@
 #include "controller/simulate/strategy.h"
 #include "penstock/decision/admission.h"
 #include "penstock/decision/request_memory.h"
+#include "penstock/decision/test_calendar.h"
 
 // A node with Penstock: the real decision code, put together as in runtime/registry.cc and runtime/admission.
 namespace penstock::simulate {
@@ -73,6 +74,7 @@ class PenstockNode final : public Strategy {
   std::deque<State> states_;
   std::vector<decision::Verdict> decided_;
   decision::RequestMemory memory_;
+  decision::TestCalendar calendar_;
   Instant lease_until_{};
 };
 

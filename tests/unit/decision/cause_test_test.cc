@@ -62,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(
              [](double t, SeededRandom& r) {
                return bad(t) ? r.log_normal(std::min(4.0, 0.046 + 4 * (t - kBad) / 20), 0.3) : well(r);
              },
-             0.02},
+             0.03},
         Slow{"flaps_4s",
              [](double t, SeededRandom& r) { return bad(t) && std::fmod(t, 4) < 2 ? r.log_normal(2, 0.3) : well(r); },
              0.01},

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "penstock/decision/cause_test.h"
+#include "penstock/decision/fleet_test.h"
 #include "penstock/decision/upstream_signals.h"
 #include "tests/unit/decision/seeded_random.h"
 
@@ -38,6 +39,8 @@ class Plant {
     bool act = true;
     // Of the nodes' wall clocks against each other, seconds.
     double skew = 0;
+    // One test on the sums of all nodes, instead of one on each.
+    bool fleet = false;
   };
 
   struct Call {
@@ -80,6 +83,7 @@ class Plant {
       for (Node& node : nodes_) step(node);
       if (steps_ % 50 == 0) {
         for (std::size_t i = 0; i < nodes_.size(); ++i) tick(nodes_[i], static_cast<double>(i) * setup_.skew);
+        if (setup_.fleet) tick_fleet();
       }
     }
   }
@@ -170,7 +174,8 @@ class Plant {
   }
 
   bool room(const Node& node) const {
-    const auto limit = node.test.holds().limit;
+    const auto limit =
+        setup_.fleet ? fleet_.limit_of(static_cast<std::uint64_t>(&node - nodes_.data())) : node.test.holds().limit;
     return !setup_.act || !limit || static_cast<int>(node.in_flight.size()) < *limit;
   }
 
@@ -193,7 +198,7 @@ class Plant {
       node.waiting.push_back({.arrived = now_});
     }
     const bool newest_first =
-        node.test.holds().state == CauseState::search || node.test.holds().state == CauseState::track;
+        fleet_.tight() || node.test.holds().state == CauseState::search || node.test.holds().state == CauseState::track;
     const double longest = newest_first ? setup_.patience / 4 : setup_.patience;
     while (!node.waiting.empty() && now_ - node.waiting.front().arrived >= longest) {
       node.waiting.pop_front();
@@ -221,11 +226,29 @@ class Plant {
     CauseContext context;
     context.wall = from_seconds(1e6 + now_ + skew);
     context.patience = from_seconds(setup_.patience);
-    node.test.tick(node.signals, context, at);
+    if (!setup_.fleet) node.test.tick(node.signals, context, at);
     while (auto decision = node.test.take_decision()) node.decisions.push_back({now_, std::move(*decision)});
   }
 
+  void tick_fleet() {
+    std::vector<FleetTest::Node> streamed;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      streamed.push_back({.id = i,
+                          .life = 0,
+                          .counts = nodes_[i].counts,
+                          .patience = from_seconds(setup_.patience),
+                          .breaker = BreakerState::closed,
+                          .refusing = false,
+                          .memory_pressure = 0,
+                          .run_delay = {}});
+    }
+    fleet_.tick({.now = Instant{} + from_seconds(now_), .wall = from_seconds(1e6 + now_), .limit = {.min = 1}},
+                streamed);
+    while (auto decision = fleet_.take_decision()) nodes_[0].decisions.push_back({now_, std::move(*decision)});
+  }
+
   Setup setup_;
+  FleetTest fleet_;
   SeededRandom random_;
   std::vector<Node> nodes_;
   std::vector<double> free_at_;

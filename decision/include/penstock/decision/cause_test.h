@@ -147,6 +147,7 @@ class CauseTest {
   void track_block(Step& step, const UpstreamSignals::Span& block);
   void next_block(Step& step, double factor);
   void note_surplus(const Step& step);
+  void begin_freeze(Step& step, double limit, std::string sentence, std::string formula);
   bool losing_calls(const Step& step);
   void decide(Step& step, CauseState to, Cause verdict, std::string sentence, std::string formula,
               std::string would_change);
@@ -168,6 +169,7 @@ class CauseTest {
   BreakerState breaker_ = BreakerState::closed;
   bool observed_ = false;
   std::optional<Instant> surplus_;
+  std::optional<Instant> trouble_since_;
 
   // FREEZE, CUT, SEARCH
   std::int64_t mark_ = 0;
@@ -196,6 +198,8 @@ class CauseTest {
   double slope_squares_ = 0;
   int following_ = 0;
   int probes_ = 0;
+  Instant descend_at_{};
+  Instant ours_until_{};
   double settled_latency_ = 0;
   double settled_throughput_ = 0;
 };

@@ -91,8 +91,10 @@ class UpstreamGuard {
   void tick(const Tick& tick, std::vector<Verdict>& decided);
 
   void set_policy(const UpstreamPolicy& policy, bool shadow, Instant now, std::vector<Verdict>& decided);
-  // The fleet's limit; unset: none.
-  void set_directive(std::optional<int> limit, Instant now, std::vector<Verdict>& decided);
+  // The fleet's limit; unset: none. `tight`: the queue before it stands on purpose. `leads`: the fleet tests for the
+  // cause, this node does not.
+  void set_directive(std::optional<int> limit, Instant now, std::vector<Verdict>& decided, bool tight = true,
+                     bool leads = false);
   void force(BreakerForce force, std::string reason, Instant now, std::vector<Verdict>& decided);
   void trip(std::string reason, Instant now, std::vector<Verdict>& decided);
   // Directive and force of a lease that ended.
@@ -140,6 +142,8 @@ class UpstreamGuard {
   bool guarded_;
   bool shadow_;
   std::optional<int> directive_;
+  bool directive_tight_ = false;
+  bool fleet_leads_ = false;
   int bulkhead_;
   CircuitBreaker breaker_;
   TokenBucket bucket_;
