@@ -32,17 +32,17 @@ void Exchange::State::send_continue() {
   send("HTTP/1.1 100 Continue\r\n\r\n");
 }
 
-void Exchange::State::body_took_too_long() {
+void Exchange::State::refuse_body(int code, const std::string& why) {
   close = true;
-  connection.thread().server.note_left(connection.peer(), "408, the body took too long");
-  throw RequestError(408, "the body took too long");
+  connection.thread().server.note_left(connection.peer(), std::to_string(code) + ", " + why);
+  throw RequestError(code, why);
 }
 
 void Exchange::State::receive_body(Duration timeout) {
   error_code ec;
   connection.receive(std::min<Duration>(timeout, connection.options().io_timeout), ec);
   if (!ec) return;
-  if (ec == boost::asio::error::timed_out) body_took_too_long();
+  if (ec == boost::asio::error::timed_out) refuse_body(408, "the body took too long");
   close = true;
   connection.set_client_left();
   connection.thread().server.note_left(connection.peer(), "left in the middle of its request");
@@ -55,16 +55,14 @@ bool Exchange::State::parse_body() {
   connection.consume(parser.put(boost::asio::const_buffer(input.data(), input.size()), ec));
   if (!ec) return false;
   if (ec == boost::beast::http::error::need_more) return !parser.is_done();
-  close = true;
   const Refusal refusal = parser.refusal(ec);
-  throw RequestError(refusal.status, refusal.why);
+  refuse_body(refusal.status, refusal.why);
 }
 
 void Exchange::State::receive_rest() {
   // The head of a chunk is as bounded as a header is.
   if (connection.input().size() > connection.options().max_header_bytes) {
-    close = true;
-    throw RequestError(400, "a chunk's extensions are too long");
+    refuse_body(400, "a chunk's extensions are too long");
   }
   receive_body(connection.options().io_timeout);
 }
@@ -80,7 +78,7 @@ void Exchange::State::read_body() {
       const Duration granted =
           connection.options().body_timeout + std::chrono::seconds(request.body.size() / kBytesPerSecond);
       const Duration left = begun + granted - std::chrono::steady_clock::now();
-      if (left <= Duration::zero()) body_took_too_long();
+      if (left <= Duration::zero()) refuse_body(408, "the body took too long");
       receive_body(left);
     }
     if (parse_body()) receive_rest();
@@ -89,8 +87,7 @@ void Exchange::State::read_body() {
 
 std::string_view Exchange::State::read_piece() {
   if (const auto length = parser.content_length(); length && *length > body_limit) {
-    close = true;
-    throw RequestError(413, "the body is too large");
+    refuse_body(413, "the body is too large");
   }
   send_continue();
   parser.append_to(nullptr);

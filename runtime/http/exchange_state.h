@@ -36,7 +36,8 @@ struct Exchange::State {
   // Gives the parser what has come; true: it waits for the rest of something.
   bool parse_body();
   void receive_rest();
-  [[noreturn]] void body_took_too_long();
+  // Answers, logs, and closes.
+  [[noreturn]] void refuse_body(int code, const std::string& why);
   void send_continue();
 
   // --- the answer

@@ -108,8 +108,7 @@ void Exchange::State::route_and_handle() {
     return respond(response);
   }
   if (const auto length = parser.content_length(); length && *length > body_limit && handler->plain) {
-    close = true;
-    throw RequestError(413, "the body is too large");
+    refuse_body(413, "the body is too large");
   }
   parser.body_limit(body_limit);
   handle(*handler);

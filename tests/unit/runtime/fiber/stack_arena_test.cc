@@ -4,9 +4,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <functional>
+#include <new>
 #include <set>
+#include <string_view>
+#include <thread>
 #include <vector>
+
+#include "tests/unit/runtime/captured_log.h"
+#include "tests/unit/runtime/refused_calls.h"
 
 namespace penstock::fiber {
 namespace {
@@ -19,6 +28,17 @@ std::size_t resident_pages(void* stack) {
   std::size_t n = 0;
   for (unsigned char page : pages) n += page & 1;
   return n;
+}
+
+// Whether the log says so when that is done again and again: it does once a second.
+bool told(const CapturedLog& log, std::string_view line, const std::function<void()>& again) {
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  do {
+    again();
+    if (log.has(line)) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  } while (std::chrono::steady_clock::now() < give_up);
+  return false;
 }
 
 TEST(StackArena, StacksAreApartAndUsable) {
@@ -49,6 +69,37 @@ TEST(StackArena, StacksAreApartAndUsable) {
   for (char* stack : stacks) arena.give_back(stack);
   for (int i = 0; i < 3'000; ++i) arena.take();
   EXPECT_EQ(arena.made(), 3'000u);
+}
+
+TEST(StackArena, WithoutAGuardThereIsNoStack) {
+  for (const Guards guards : {Guards::protection, StackArena::best_guards()}) {
+    const CapturedLog log;
+    StackArena arena(kSize, guards);
+    void* const first = arena.take();
+    {
+      const refused_calls::Refused refused(refused_calls::guards, ENOMEM);
+      EXPECT_TRUE(told(log, "cannot guard a fiber stack: 1 stacks of 65536 bytes exist (Cannot allocate memory)",
+                       [&] { EXPECT_THROW(arena.take(), std::bad_alloc); }));
+      // What was guarded before is.
+      arena.give_back(first);
+      EXPECT_EQ(arena.take(), first);
+    }
+    char* const second = static_cast<char*>(arena.take());
+    second[0] = second[kSize - 1] = 'x';
+    EXPECT_NE(second, first);
+    EXPECT_EQ(arena.made(), 2u);
+  }
+}
+
+TEST(StackArena, WithoutAddressSpaceThereIsNoStack) {
+  const CapturedLog log;
+  StackArena arena(kSize);
+  {
+    const refused_calls::Refused refused(refused_calls::stacks, ENOMEM);
+    EXPECT_TRUE(told(log, "no address space for more fiber stacks: 0 stacks of 65536 bytes exist",
+                     [&] { EXPECT_THROW(arena.take(), std::bad_alloc); }));
+  }
+  EXPECT_NE(arena.take(), nullptr);
 }
 
 TEST(StackArena, MemoryIsGivenBack) {

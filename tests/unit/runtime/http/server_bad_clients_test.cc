@@ -63,6 +63,9 @@ class HttpBadClient : public ::testing::Test {
   const CapturedLog log;
   std::atomic<int> held{0};
   std::atomic<bool> released{false};
+  // As the access log has it.
+  std::atomic<int> gone{0};
+  std::atomic<int> status{0};
   RunningRuntime runtime{1};
   std::optional<Server> server;
   std::optional<Witness> witness;
@@ -133,8 +136,7 @@ TEST_F(HttpBadClient, ThatClosesItsHalfInABodyIsLeft) {
 }
 
 TEST_F(HttpBadClient, ThatClosesItsHalfAfterItsRequestCancelsIt) {
-  std::atomic<int> status{0};
-  serve({.access_log = [&](const AccessRecord& record) {
+  serve({.access_log = [this](const AccessRecord& record) {
     if (record.target == "/held") status = record.status;
   }});
   RawSocket socket = connect();
@@ -159,10 +161,7 @@ TEST_F(HttpBadClient, ThatClosesItsHalfAfterItsRequestIsAnsweredWhereThatIsWante
 }
 
 TEST_F(HttpBadClient, ThatResetsLeavesNothingBehind) {
-  std::atomic<int> gone{0};
-  serve({.access_log = [&](const AccessRecord& record) { gone += record.status == 499; }});
-  // The acceptor, the keeper, the ticker.
-  constexpr std::uint64_t kAtRest = 3;
+  serve({.access_log = [this](const AccessRecord& record) { gone += record.status == 499; }});
   for (int i = 0; i < 20; ++i) {
     send_and_reset("");
     send_and_reset(kPart);
@@ -177,7 +176,8 @@ TEST_F(HttpBadClient, ThatResetsLeavesNothingBehind) {
   EXPECT_TRUE(witness->goes_on());
   witness.reset();
   EXPECT_TRUE(eventually([&] { return runtime->pool("default").in_flight() == 0; }));
-  EXPECT_TRUE(eventually([&] { return runtime->stats().fibers == kAtRest; }));
+  // Acceptor, keeper, ticker.
+  EXPECT_TRUE(eventually([&] { return runtime->stats().fibers == 3; }));
 }
 
 TEST_F(HttpBadClient, ThatSendsAGigabyteOfHeaderIsRefusedBeforeItUsesMemory) {
@@ -193,6 +193,24 @@ TEST_F(HttpBadClient, ThatSendsAGigabyteOfHeaderIsRefusedBeforeItUsesMemory) {
   EXPECT_THAT(log.text(), HasSubstr("431, the header is too large"));
   EXPECT_TRUE(witness->goes_on());
   EXPECT_LT(runtime->stats().resident_bytes, resident + (32u << 20));
+}
+
+TEST_F(HttpBadClient, ThatSendsAGigabyteOfBodyIsRefusedBeforeItUsesMemory) {
+  serve({.max_body_bytes = 4096});
+  const std::string head = "POST /size HTTP/1.1\r\nHost: t\r\n";
+  const auto send_much = [&](const std::string& framing, const std::string& part) {
+    RawSocket socket = connect();
+    ASSERT_TRUE(socket.send(head + framing + "\r\n\r\n"));
+    std::size_t sent = 0;
+    while (sent < (1u << 30) && socket.send(part)) sent += part.size();
+    EXPECT_LT(sent, 64u << 20);
+  };
+  send_much("Content-Length: 1073741824", std::string(1000, 'x'));
+  EXPECT_TRUE(counted("/size", "413"));
+  EXPECT_THAT(log.text(), HasSubstr("413, "));
+  send_much("Transfer-Encoding: chunked", "3e8\r\n" + std::string(1000, 'x') + "\r\n");
+  EXPECT_TRUE(counted("/size", "413", 2));
+  EXPECT_TRUE(witness->goes_on());
 }
 
 TEST_F(HttpBadClient, ThatSendsAGigabyteOfUriIsRefusedBeforeItUsesMemory) {
