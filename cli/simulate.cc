@@ -16,6 +16,7 @@
 #include "cli/options.h"
 #include "cli/policy_file.h"
 #include "cli/session.h"
+#include "controller/simulate/page.h"
 #include "controller/simulate/random_scenario.h"
 #include "controller/simulate/report.h"
 #include "controller/simulate/rivals/rivals.h"
@@ -217,6 +218,8 @@ void simulate_all(const SimulateOptions& options, const Console& console) {
     console.out << simulate::to_json(rows);
   } else if (options.output == "csv") {
     console.out << simulate::to_csv(rows);
+  } else if (options.output == "html") {
+    console.out << simulate::to_html(rows, scenarios);
   } else {
     console.out << format(make_table(rows), console, false);
   }
@@ -244,7 +247,7 @@ void add_simulate(CLI::App& app, Session& session) {
       ->check(CLI::Range(1, 1024));
   command->add_flag("--list", options->list, "Show the scenarios and rivals there are");
   command->add_flag("--show", options->show, "Show the texts of the scenarios instead of running them");
-  add_output(*command, options->output, {"table", "json", "csv"});
+  add_output(*command, options->output, {"table", "json", "csv", "html"});
   command->callback([options, &session] { simulate_all(*options, session.console); });
 }
 

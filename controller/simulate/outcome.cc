@@ -81,11 +81,9 @@ void Outcome::try_made(Instant first_try) {
 
 void Outcome::user_served(std::uint32_t page, Instant first_try, Instant now) {
   const bool affected = scenario_.pages[page].affected;
-  if (affected) {
-    Count& second = by_second_[static_cast<std::size_t>(decision::seconds(since_start(first_try)))];
-    ++second.all;
-    ++second.good;
-  }
+  Second& second = this->second(first_try);
+  ++(affected ? second.affected : second.others);
+  ++(affected ? second.affected_served : second.others_served);
   if (!measured(first_try)) return;
   Count& count = affected ? affected_ : unaffected_;
   ++count.all;
@@ -95,7 +93,7 @@ void Outcome::user_served(std::uint32_t page, Instant first_try, Instant now) {
 
 void Outcome::user_lost(std::uint32_t page, Instant first_try) {
   const bool affected = scenario_.pages[page].affected;
-  if (affected) ++by_second_[static_cast<std::size_t>(decision::seconds(since_start(first_try)))].all;
+  ++(affected ? second(first_try).affected : second(first_try).others);
   if (measured(first_try)) ++(affected ? affected_ : unaffected_).all;
 }
 
@@ -129,8 +127,8 @@ std::optional<double> Outcome::recovery() const {
   for (std::size_t s = first; s + kServedFor <= by_second_.size(); ++s) {
     Count sum;
     for (std::size_t i = s; i < s + kServedFor; ++i) {
-      sum.good += by_second_[i].good;
-      sum.all += by_second_[i].all;
+      sum.good += by_second_[i].affected_served;
+      sum.all += by_second_[i].affected;
     }
     if (sum.all > 0 && *sum.ratio() >= kServedAgain) return static_cast<double>(s - first);
   }
@@ -156,6 +154,7 @@ Row Outcome::row() const {
   row.users = users_;
   row.calls = calls_;
   row.recovery_s = recovery();
+  row.series = by_second_;
   if (trouble_) {
     const double from = decision::seconds(trouble_->from);
     for (const BreakerMoved& moved : breakers_) {

@@ -27,6 +27,14 @@ struct BreakerMoved {
   bool open = false;
 };
 
+// Users by the second of their first try.
+struct Second {
+  int affected = 0;
+  int affected_served = 0;
+  int others = 0;
+  int others_served = 0;
+};
+
 // One run, as it is told. Ratios in [0, 1].
 struct Row {
   std::string scenario;
@@ -56,6 +64,8 @@ struct Row {
   std::int64_t calls = 0;
   std::uint64_t events = 0;
   double wall_s = 0;
+  // From the beginning of the run.
+  std::vector<Second> series;
 };
 
 // Latencies in bins of 1 %.
@@ -93,6 +103,9 @@ class Outcome {
   Row row() const;
 
  private:
+  Second& second(Instant first_try) {
+    return by_second_[static_cast<std::size_t>(decision::seconds(since_start(first_try)))];
+  }
   bool measured(Instant first_try) const { return scenario_.measure.contains(since_start(first_try)); }
   // Nothing is the matter, nor was in the last while.
   bool normal(Instant now) const;
@@ -109,8 +122,7 @@ class Outcome {
   Count affected_;
   Count unaffected_;
   LatencyHistogram unaffected_latency_;
-  // Affected users by the second of their first try.
-  std::vector<Count> by_second_;
+  std::vector<Second> by_second_;
   std::int64_t users_ = 0;
   std::int64_t tries_ = 0;
   std::int64_t normal_tries_ = 0;

@@ -46,6 +46,10 @@ TEST_F(SimulateTest, RowsAreData) {
   const Invocation csv = invoke({"simulate", "--scenario", brief_, "--seeds", "1", "-o", "csv"});
   EXPECT_THAT(csv.out, StartsWith("scenario,policy,seed,goodput,"));
   EXPECT_THAT(csv.out, HasSubstr("\nbrief,penstock,1,1,"));
+  const Invocation page = invoke({"simulate", "--scenario", brief_, "--seeds", "1", "-o", "html"});
+  EXPECT_THAT(page.out, AllOf(StartsWith("<!doctype html>"), HasSubstr("<path "), HasSubstr("Ten seconds."),
+                              testing::EndsWith("</html>\n")));
+  EXPECT_THAT(page.out, testing::Not(HasSubstr("http")));
   const Invocation table = invoke({"simulate", "--scenario", brief_, "--seeds", "1"});
   EXPECT_THAT(table.out, AllOf(StartsWith("SCENARIO"), HasSubstr("penstock")));
 }
