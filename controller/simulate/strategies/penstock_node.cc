@@ -1,6 +1,8 @@
 #include "controller/simulate/strategies/penstock_node.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <limits>
 
 #include "penstock/decision/pool_sizing.h"
@@ -13,6 +15,10 @@ using decision::Verdict;
 namespace {
 
 constexpr int kUnbounded = std::numeric_limits<int>::max();
+// At the CPU's door: bounds of the queue, and how often it is looked at while somebody waits.
+constexpr int kLongestDoorQueue = 10'000;
+constexpr Duration kLongestAtDoor = std::chrono::seconds(5);
+constexpr Duration kDoorPoll = std::chrono::milliseconds(2);
 
 }  // namespace
 
@@ -23,7 +29,8 @@ int PenstockNode::Pool::limit_in_force(std::int64_t bytes_per_request) const {
   return std::min(*imposed, decision::fallback_limit(ceiling, bytes_per_request));
 }
 
-PenstockNode::PenstockNode(Host& host, const decision::Policy& policy) : host_(host), policy_(policy) {
+PenstockNode::PenstockNode(Host& host, const decision::Policy& policy)
+    : host_(host), policy_(policy), door_(host.scenario().nodes.cores, kLongestDoorQueue, kLongestAtDoor) {
   const Scenario& scenario = host.scenario();
   std::vector<decision::PoolPolicy> pools = policy.pools;
   if (std::ranges::find(pools, "default", &decision::PoolPolicy::name) == pools.end())
@@ -70,21 +77,51 @@ void PenstockNode::arrive(Request& request) {
   state.pool = route.pool;
   static_cast<decision::Ticket&>(state).priority = route.priority;
   static_cast<decision::Ticket&>(state).deadline = request.deadline;
-  Pool& pool = pools_[route.pool];
-  ++pool.requests;
+  ++pools_[route.pool].requests;
+  if (policy_.shadow) return enter(state);
+  state.door.state = &state;
+  state.door.priority = route.priority;
+  state.door.deadline = request.deadline;
+  const Admission::Answer answer = door_.offer(state.door, runnable(), host_.now(), let_in_);
+  if (answer.offer == Admission::Offer::admitted) enter(state);
+  if (answer.offer == Admission::Offer::rejected) host_.refuse(request, answer.reason);
+  open_door();
+}
+
+int PenstockNode::runnable() const {
+  return static_cast<int>(std::lround(host_.load().runnable_per_core * host_.scenario().nodes.cores));
+}
+
+void PenstockNode::open_door() {
+  if (door_.waiting() == 0 && let_in_.empty()) return;
+  door_.poll(runnable(), host_.now(), let_in_);
+  for (std::size_t i = 0; i < let_in_.size(); ++i) {
+    State& state = *static_cast<AtDoor*>(let_in_[i].ticket)->state;
+    if (let_in_[i].rejected) {
+      host_.refuse(*state.request, *let_in_[i].rejected);
+    } else {
+      enter(state);
+    }
+  }
+  let_in_.clear();
+  if (door_.waiting() > 0) host_.wake_at(host_.now() + kDoorPoll);
+}
+
+void PenstockNode::enter(State& state) {
+  Pool& pool = pools_[state.pool];
   const Admission::Answer answer = pool.admission->offer(state, host_.now(), decided_);
   if (answer.offer == Admission::Offer::admitted) {
     state.admitted = host_.now();
-    host_.start(request);
+    host_.start(*state.request);
   } else if (answer.offer == Admission::Offer::rejected) {
-    host_.refuse(request, answer.reason);
+    host_.refuse(*state.request, answer.reason);
   }
   settle(pool);
 }
 
 void PenstockNode::forget(const Request& request) {
   State& state = state_of(request);
-  pools_[state.pool].admission->withdraw(state);
+  if (!door_.withdraw(state.door)) pools_[state.pool].admission->withdraw(state);
 }
 
 void PenstockNode::ended(const Request& request, Fate) {
@@ -95,6 +132,7 @@ void PenstockNode::ended(const Request& request, Fate) {
   pool.busy_seconds += decision::seconds(busy);
   pool.admission->release(busy, host_.now(), decided_);
   settle(pool);
+  open_door();
 }
 
 void PenstockNode::settle(Pool&) {

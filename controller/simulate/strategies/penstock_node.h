@@ -10,6 +10,7 @@
 #include "controller/simulate/strategies/upstream_guard.h"
 #include "controller/simulate/strategy.h"
 #include "penstock/decision/admission.h"
+#include "penstock/decision/cpu_guard.h"
 #include "penstock/decision/request_memory.h"
 #include "penstock/decision/test_calendar.h"
 
@@ -29,6 +30,7 @@ class PenstockNode final : public Strategy {
   void call_ended(const Request& request, const Call& call, Fate fate) override;
   bool may_retry(const Request& request, const Call& call) override;
   void tick() override;
+  void wake() override { open_door(); }
   void expose(Exposition& exposition) const override;
   std::optional<double> limit(std::uint32_t upstream) const override;
 
@@ -50,7 +52,13 @@ class PenstockNode final : public Strategy {
   void impose(Pool& pool, int limit);
 
  private:
+  struct State;
+  // Of a request at the CPU's door.
+  struct AtDoor : decision::Ticket {
+    State* state = nullptr;
+  };
   struct State : decision::Ticket {
+    AtDoor door;
     const Request* request = nullptr;
     std::uint32_t pool = 0;
     Instant admitted{};
@@ -59,6 +67,11 @@ class PenstockNode final : public Strategy {
   State& state_of(const Request& request);
   void update_limit(Pool& pool);
   void settle(Pool& pool);
+  // Through the door, to the pool.
+  void enter(State& state);
+  // Lets in who waits at the door, if the CPU has room.
+  void open_door();
+  int runnable() const;
 
   Host& host_;
   const decision::Policy& policy_;
@@ -74,6 +87,8 @@ class PenstockNode final : public Strategy {
   std::deque<State> states_;
   std::vector<decision::Verdict> decided_;
   decision::RequestMemory memory_;
+  decision::CpuGuard door_;
+  std::vector<decision::Verdict> let_in_;
   decision::TestCalendar calendar_;
   Instant lease_until_{};
 };
