@@ -21,7 +21,9 @@ const std::map<std::string, std::string>& arguments() {
       {" events", "pool/ upstream/ node/ policy/"},
       {" history", "policy/"},
       {" rollback", "policy/"},
-      {" explain", "policy policy.metadata policy.pools policy.routes policy.upstreams policy.upstreams.breaker"},
+      {" explain",
+       "policy policy.metadata policy.pools policy.routes policy.upstreams policy.upstreams.breaker "
+       "scenario scenario.upstreams scenario.upstreams.episodes"},
       {" completion", "bash zsh fish"},
   };
   return words;

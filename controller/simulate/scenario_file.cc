@@ -109,11 +109,12 @@ class Converter {
       const std::string at = item("load.curve", i);
       const auto& point = load.curve(i);
       if (!point.has_at()) violation(at + ".at", "is required");
-      to_.load.curve.push_back(
-          {policy::to_chrono(point.at()), number(true, point.factor(), at + ".factor", 1.0, 0.0, 1000.0)});
+      const Duration when = duration(true, point.at(), at + ".at", 0s);
+      to_.load.curve.push_back({when, number(true, point.factor(), at + ".factor", 1.0, 0.0, 1000.0)});
       if (i > 0 && to_.load.curve[i].at <= to_.load.curve[i - 1].at)
         violation(at + ".at", "is not after the point before");
     }
+    if (to_.load.highest_rate() <= 0) violation("load", "nobody ever comes");
   }
 
   void users() {
@@ -159,13 +160,14 @@ class Converter {
     for (int i = 0; i < nodes.restarts_size(); ++i) {
       const std::string at = item("nodes.restarts", i);
       if (!nodes.restarts(i).has_at()) violation(at + ".at", "is required");
-      to.restarts.push_back({node(nodes.restarts(i).node(), at + ".node"), policy::to_chrono(nodes.restarts(i).at())});
+      to.restarts.push_back(
+          {node(nodes.restarts(i).node(), at + ".node"), duration(true, nodes.restarts(i).at(), at + ".at", 0s)});
     }
     to.skew.resize(static_cast<std::size_t>(std::clamp(to.count, 1, 1000)));
     for (int i = 0; i < nodes.skews_size(); ++i) {
       const std::string at = item("nodes.skews", i);
       if (!nodes.skews(i).has_by()) violation(at + ".by", "is required");
-      const Duration by = policy::to_chrono(nodes.skews(i).by());
+      const Duration by = duration(true, nodes.skews(i).by(), at + ".by", 0s);
       const std::uint32_t of = node(nodes.skews(i).node(), at + ".node");
       if (of < to.skew.size()) to.skew[of] = nodes.skews(i).behind() ? -by : by;
     }
@@ -173,9 +175,10 @@ class Converter {
       const std::string at = item("nodes.slow_links", i);
       const auto& link = nodes.slow_links(i);
       if (!link.has_extra()) violation(at + ".extra", "is required");
-      const Duration from = link.has_from() ? policy::to_chrono(link.from()) : 0s;
-      const Duration to_time = link.has_to() ? policy::to_chrono(link.to()) : Duration::max();
-      to.slow_links.push_back({node(link.node(), at + ".node"), policy::to_chrono(link.extra()), {from, to_time}});
+      const Duration from = duration(link.has_from(), link.from(), at + ".from", 0s);
+      const Duration to_time = duration(link.has_to(), link.to(), at + ".to", Duration::max());
+      to.slow_links.push_back(
+          {node(link.node(), at + ".node"), duration(true, link.extra(), at + ".extra", 0s), {from, to_time}});
     }
   }
 
@@ -290,7 +293,11 @@ class Converter {
 
   void pages() {
     for (int i = 0; i < from_.pages_size(); ++i) page(from_.pages(i), item("pages", i));
-    if (from_.pages_size() > 0) return;
+    if (from_.pages_size() > 0) {
+      const auto wanted = [](const PageModel& page) { return page.share > 0; };
+      if (std::ranges::none_of(to_.pages, wanted)) violation("pages", "nobody wants any: all shares are 0");
+      return;
+    }
     v1::Scenario::Page standard;
     standard.set_name("with-a");
     for (const char* name : {"A", "B", "C"}) standard.add_calls(name);
@@ -402,6 +409,9 @@ ParsedScenario parse_scenario(std::string_view text) {
   for (const errors::Violation& violation : converter.violations) {
     parsed.problems.push_back(policy::locate(violation, positions, *v1::Scenario::descriptor()));
   }
+  std::ranges::stable_sort(parsed.problems, [](const policy::Problem& a, const policy::Problem& b) {
+    return std::pair(a.position.line, a.position.column) < std::pair(b.position.line, b.position.column);
+  });
   if (parsed.problems.empty()) parsed.scenario = std::move(scenario);
   return parsed;
 }

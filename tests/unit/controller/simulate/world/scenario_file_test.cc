@@ -66,6 +66,13 @@ TEST(ScenarioFile, ErrorsSayWhere) {
               ElementsAre("s.yaml:4:16: nodes.count: 0 is not in [1, 1000]"));
   EXPECT_THAT(problems("kind: Scenario\nname: x\nabout: y\nupstreams: [{name: A, episodes: [{from: 9s, to: 8s}]}]\n"),
               ElementsAre("s.yaml:4:49: episodes[0].to: is not after from"));
+  EXPECT_THAT(problems("kind: Scenario\nname: x\nabout: y\nload: {curve: [{at: 0s, factor: 0}]}\n"),
+              ElementsAre("s.yaml:4:7: load: nobody ever comes"));
+  EXPECT_THAT(problems("kind: Scenario\nname: x\nabout: y\npages: [{name: a, share: 0}]\n"),
+              ElementsAre("s.yaml:4:8: pages: nobody wants any: all shares are 0"));
+  EXPECT_THAT(problems("kind: Scenario\nname: x\nabout: y\nnodes: {skews: [{node: 7, by: 2h}]}\n"),
+              ElementsAre("s.yaml:4:24: skews[0].node: 7 is not in [0, 1]",
+                          "s.yaml:4:31: skews[0].by: is not between 0s and 3600s"));
   EXPECT_THAT(problems("kind: Scenario\nname: x\nabout: y\npolicy: {service: shop, pools: [{name: a, min: 0}]}\n"),
               ElementsAre(testing::StartsWith("s.yaml:4:48: pools[0].min: ")));
 }
