@@ -54,6 +54,19 @@ constexpr Duration kWell = 30s;
 // Run delays in a measured latency: before the call, after its answer, and in between.
 constexpr double kRunDelays = 3;
 
+// More calls in flight than so many times what X W_b says, and answers in this time below this share of the usual.
+constexpr double kPiledUp = 2.5;
+constexpr Duration kAlarmWindow = 300ms;
+constexpr double kStopped = 0.4;
+constexpr double kAlarmAnswers = 20;
+// How long calls are held then, and when they may be held again; throughput above this share of the usual is no
+// collapse.
+constexpr Duration kAlarm = 1000ms;
+constexpr Duration kAlarmAgain = 30s;
+constexpr double kHalfOfUsual = 0.5;
+// After an alarm only relief counts, and it comes soon.
+constexpr Duration kRelief = 1500ms;
+
 // --- FREEZE
 
 constexpr double kFreezeFactor = 1.1;
@@ -224,6 +237,10 @@ void CauseTest::free(Step& step) {
     decide(step, CauseState::free, Cause::full, "the upstream refuses calls, which is obeyed",
            "refused calls set the rate: token_bucket.h", "no refusal for some seconds");
   }
+  if (step.context.knee_test == KneeTest::act && step.now >= next_alarm_ && collapsing(step)) {
+    wants_test_ = true;
+    if (step.context.may_test) return alarm(step);
+  }
   if (!s.in_trouble()) {
     if (!well_since_) well_since_ = step.now;
     if (step.now - *well_since_ >= kWell) {
@@ -276,7 +293,52 @@ void CauseTest::begin_freeze(Step& step, double limit, std::string sentence, std
   decide(step, CauseState::freeze, Cause::unidentified, std::move(sentence), std::move(formula), "the test");
 }
 
+// Answers that all but stop while calls pile up: latency has jumped, or the upstream collapses under them. For the one
+// it costs next to nothing to hold calls for a second; of the other each further call makes it worse, and soon it looks
+// dead.
+bool CauseTest::collapsing(const Step& step) const {
+  const UpstreamSignals& s = step.signals;
+  const UpstreamCounts& counts = step.counts();
+  if (surplus_ && step.now - *surplus_ < kSwinging) return false;
+  const double well = s.throughput_slow() * seconds(s.usual_latency());
+  if (counts.in_flight < kFewestInFlight || counts.in_flight < kPiledUp * well) return false;
+  const double usual = s.throughput_slow() * seconds(kAlarmWindow);
+  const auto recent = static_cast<double>(s.since(step.now - kAlarmWindow).ok);
+  // A burst on the way up has as many in flight, but no latency.
+  const double w = seconds(s.latency()) - kRunDelays * seconds(step.context.run_delay);
+  return usual >= kAlarmAnswers && recent < kStopped * usual && w > kUsualRatio * seconds(s.usual_latency());
+}
+
+void CauseTest::alarm(Step& step) {
+  alarmed_ = true;
+  next_alarm_ = step.now + kAlarmAgain;
+  usual_throughput_ = step.signals.throughput_slow();
+  evidence_.x_ref = evidence_.calls_ref = evidence_.deficit = 0;
+  begin_freeze(
+      step, step.counts().in_flight,
+      format("answers all but stopped while calls pile up to %d: no more for a moment", step.counts().in_flight),
+      format("answers of %.1f s below %.2f of %.1f/s", seconds(kAlarmWindow), kStopped, usual_throughput_));
+}
+
+// An upstream that collapses answers some, but far less than it did. One that is slow answers none yet; or as much as
+// before, if the alarm was chance.
+void CauseTest::hold(Step& step) {
+  if (step.now - began_ < kAlarm) return;
+  const UpstreamSignals::Span held = step.signals.since(began_);
+  if (held.ok < kFewestReference || held.throughput() > kHalfOfUsual * usual_throughput_) {
+    alarmed_ = false;
+    end_test(step, Cause::unidentified, 0s,
+             format("%lld answers while calls were held: %s", static_cast<long long>(held.ok),
+                    held.ok < kFewestReference ? "latency jumped, or it is dead" : "no collapse"));
+    return;
+  }
+  evidence_.x_ref = held.throughput();
+  evidence_.calls_ref = static_cast<double>(held.ok);
+  begin_cut(step);
+}
+
 void CauseTest::freeze(Step& step) {
+  if (alarmed_) return hold(step);
   const std::int64_t mark = step.context.wall / mark_interval_;
   const UpstreamSignals::Span frozen = step.signals.since(began_);
   // At the same concurrency the same throughput, unless what flows passes by what hangs.
@@ -398,6 +460,12 @@ void CauseTest::cut(Step& step) {
   // Throughput that falls this far needs no whole latency to be believed.
   const bool clear = measured >= latency / 2 && (std::log(threshold) - log_r) / error >= 3;
   const bool relieved = measured >= kShortestMeasure && evidence_.r > kRelieved && log_r / error >= kRelievedZ;
+  if (alarmed_ && !relieved) {
+    if (measured >= kRelief) {
+      end_test(step, Cause::unidentified, told_nothing(), "fewer calls did not relieve it: no collapse");
+    }
+    return;
+  }
   if (measured < latency && !clear && !relieved) return;
   if (theirs ? below_1 >= kInnocentZ : above_f >= kGuiltyZ) {
     evidence_.z = theirs ? below_1 : above_f;
@@ -428,6 +496,7 @@ void CauseTest::end_test(Step& step, Cause verdict, Duration hold_off, std::stri
   // its share, and the next time they will cut together.
   const Duration mark = hold_off < kHoldOff ? kRetestMark / 2 : kRetestMark;
   const Duration past = (step.context.wall + hold_off) % mark;
+  alarmed_ = false;
   next_test_ = step.now + hold_off + (hold_off > Duration::zero() && past > Duration::zero() ? mark - past : 0s);
   losing_ticks_ = 0;
   returning_ = false;

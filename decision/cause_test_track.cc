@@ -79,6 +79,7 @@ Duration CauseTest::block_length(const Step& step, double throughput) const {
 void CauseTest::begin_search(Step& step) {
   const UpstreamSignals::Span span = step.signals.since(*drained_);
   high_ = *hold_.limit;
+  alarmed_ = false;
   // The reference is what holds at the cut: it was measured the longer.
   evidence_.x_ref = span.throughput();
   evidence_.calls_ref = evidence_.calls;

@@ -15,7 +15,6 @@ constexpr double kShareHalfLife = 5;
 void FleetTest::tick(const Tick& tick, const std::vector<Node>& nodes) {
   const double kept = ticked_ ? std::exp2(-seconds(tick.now - *ticked_) / kShareHalfLife) : 1;
   ticked_ = tick.now;
-  min_ = tick.limit.min;
   for (auto& [id, known] : known_) known.seen = false;
   sum_.in_flight = sum_.waiting = 0;
   double ages = 0;
@@ -63,7 +62,8 @@ void FleetTest::tick(const Tick& tick, const std::vector<Node>& nodes) {
   context.run_delay = from_seconds(run_delay / weight);
   context.breaker = 2 * cut_off > nodes.size() ? BreakerState::open : BreakerState::closed;
   context.refusing = 2 * refusing > nodes.size();
-  context.min = std::min(tick.limit.min, 1'000'000 / count) * count;
+  // One for each node: what is little for a node is much for twenty.
+  context.min = std::max(tick.limit.min, count);
   context.max = std::min(tick.limit.max, 1'000'000'000 / count) * count;
   context.knee_test =
       tick.limit.mode == LimitMode::adaptive ? tick.limit.knee_test : std::min(tick.limit.knee_test, KneeTest::observe);
@@ -81,7 +81,7 @@ std::optional<int> FleetTest::limit_of(std::uint64_t id) const {
   const double share = found != known_.end() && all_attempts_ > 0
                            ? found->second.attempts / all_attempts_
                            : 1.0 / static_cast<double>(std::max<std::size_t>(known_.size(), 1));
-  return std::max(min_, static_cast<int>(std::lround(*test_.holds().limit * share)));
+  return std::max(1, static_cast<int>(std::lround(*test_.holds().limit * share)));
 }
 
 }  // namespace penstock::decision

@@ -51,9 +51,10 @@ UpstreamGuard::UpstreamGuard(const UpstreamPolicy& policy, bool guarded, bool sh
 int UpstreamGuard::limit_in_force() const {
   if (!guarded_) return kUnbounded;
   if (policy_.limit.mode == LimitMode::fixed) return policy_.limit.max;
-  const int least =
-      std::min({policy_.limit.max, directive_.value_or(kUnbounded), test_.holds().limit.value_or(kUnbounded)});
-  return std::min(std::max(least, policy_.limit.min), bulkhead_);
+  const int own = std::max(test_.holds().limit.value_or(kUnbounded), policy_.limit.min);
+  // A fleet that leads knows how many nodes there are.
+  const int fleet = std::max(directive_.value_or(kUnbounded), fleet_leads_ ? 1 : policy_.limit.min);
+  return std::min({policy_.limit.max, bulkhead_, own, fleet});
 }
 
 std::string_view UpstreamGuard::bound_by() const {
@@ -61,8 +62,8 @@ std::string_view UpstreamGuard::bound_by() const {
   const int limit = limit_in_force();
   if (policy_.limit.mode == LimitMode::fixed || limit == policy_.limit.max) return "max";
   if (limit == bulkhead_) return "bulkhead";
-  if (test_.holds().limit && limit == *test_.holds().limit) return "cause";
   if (directive_ && limit == *directive_) return "directive";
+  if (test_.holds().limit && limit == *test_.holds().limit) return "cause";
   return "min";
 }
 

@@ -148,6 +148,9 @@ class CauseTest {
   void next_block(Step& step, double factor);
   void note_surplus(const Step& step);
   void begin_freeze(Step& step, double limit, std::string sentence, std::string formula);
+  bool collapsing(const Step& step) const;
+  void alarm(Step& step);
+  void hold(Step& step);
   bool losing_calls(const Step& step);
   void decide(Step& step, CauseState to, Cause verdict, std::string sentence, std::string formula,
               std::string would_change);
@@ -170,6 +173,10 @@ class CauseTest {
   bool observed_ = false;
   std::optional<Instant> surplus_;
   std::optional<Instant> trouble_since_;
+
+  bool alarmed_ = false;
+  Instant next_alarm_{};
+  double usual_throughput_ = 0;
 
   // FREEZE, CUT, SEARCH
   std::int64_t mark_ = 0;

@@ -17,7 +17,8 @@ namespace penstock::decision {
 // answers to tell anything.
 //
 // The limit of the fleet is shared out by the nodes' share of the attempts of the last seconds; every node gets at
-// least the policy's min. While a node is told that the fleet leads, it does not test by itself.
+// least one call: what is little for a node, the policy's min, is much for twenty. While a node is told that the fleet
+// leads, it does not test by itself.
 //
 // Not thread-safe; deterministic.
 class FleetTest {
@@ -64,7 +65,6 @@ class FleetTest {
   UpstreamSignals signals_;
   CauseTest test_;
   std::optional<Instant> ticked_;
-  int min_ = 1;
   double all_attempts_ = 0;
 };
 
