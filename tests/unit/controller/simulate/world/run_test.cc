@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "controller/simulate/random_scenario.h"
 #include "controller/simulate/report.h"
 #include "controller/simulate/scenario_file.h"
 
@@ -44,6 +45,28 @@ TEST(Run, TheSameSeedGivesTheSameRowsBitForBit) {
   // Whatever the policy, the same users come.
   EXPECT_EQ(rows[0].users, rows[3].users);
   EXPECT_EQ(rows[0].users, rows[6].users);
+}
+
+TEST(Run, EveryUserIsServedOrLostOnceWhateverHappens) {
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    Scenario drawn = std::move(*parse_scenario(random_scenario(seed)).scenario);
+    drawn.measure = {0s, drawn.duration};
+    drawn.nodes.restarts = {{0, 90s}};
+    for (const char* name : {"penstock", "threads-640"}) {
+      const Row row = run(drawn, contender(name), seed);
+      std::int64_t users = 0;
+      std::int64_t served = 0;
+      for (const Second& second : row.series) {
+        users += second.affected + second.others;
+        served += second.affected_served + second.others_served;
+      }
+      EXPECT_GT(users, 0);
+      EXPECT_EQ(users, row.users) << name << ", " << random_scenario(seed);
+      EXPECT_NEAR(row.goodput, static_cast<double>(served) / static_cast<double>(users), 1e-9);
+      EXPECT_GE(row.tries_per_user, 1);
+      EXPECT_GE(row.crashes, 1);
+    }
+  }
 }
 
 TEST(Run, EveryPolicyServesANormalDay) {
