@@ -67,6 +67,9 @@ constexpr double kHalfOfUsual = 0.5;
 // After an alarm only relief counts, and it comes soon.
 constexpr Duration kRelief = 1500ms;
 
+// While another upstream is tested calls are held as in FREEZE, for so long.
+constexpr Duration kLongestTurn = 10s;
+
 // --- FREEZE
 
 constexpr double kFreezeFactor = 1.1;
@@ -253,6 +256,7 @@ void CauseTest::free(Step& step) {
              "W <= 2.5 W_b for 2 s", "W > 2.5 W_b and calls get lost");
     }
     losing_ticks_ = 0;
+    await_no_turn();
     observed_ = false;
     trouble_since_.reset();
     return;
@@ -261,7 +265,10 @@ void CauseTest::free(Step& step) {
   if (!trouble_since_) trouble_since_ = step.now;
   if (step.context.knee_test == KneeTest::off || step.context.refusing) return;
   losing_ticks_ = losing_calls(step) ? losing_ticks_ + 1 : 0;
-  if (losing_ticks_ < kLosingTicks || step.now < next_test_) return;
+  if (losing_ticks_ < kLosingTicks || step.now < next_test_) {
+    await_no_turn();
+    return;
+  }
   if (step.context.knee_test == KneeTest::observe) {
     if (!std::exchange(observed_, true)) {
       decide(step, CauseState::free, Cause::unidentified,
@@ -272,7 +279,17 @@ void CauseTest::free(Step& step) {
     return;
   }
   wants_test_ = true;
-  if (!step.context.may_test) return;
+  if (!step.context.may_test) {
+    // No more pile up meanwhile: what gets lost while another is tested could not be told from death any more.
+    if (!turn_since_) {
+      turn_since_ = step.now;
+      set_limit(step, std::ceil(kFreezeFactor * step.counts().in_flight + kFreezeMore));
+    } else if (step.now - *turn_since_ >= kLongestTurn) {
+      hold_.limit.reset();
+    }
+    return;
+  }
+  turn_since_.reset();
   const UpstreamSignals::Span before = s.since(step.now - kShortestReference);
   evidence_.x_ref = before.throughput();
   evidence_.calls_ref = static_cast<double>(before.ok);
@@ -282,6 +299,12 @@ void CauseTest::free(Step& step) {
                format("deficit %.2f > %.2f, W / W_b = %.1f > %.1f, n = %d", evidence_.deficit, kDeficit,
                       seconds(s.latency()) / std::max(seconds(s.usual_latency()), 1e-6), UpstreamSignals::kTrouble,
                       step.counts().in_flight));
+}
+
+void CauseTest::await_no_turn() {
+  if (!turn_since_) return;
+  turn_since_.reset();
+  hold_.limit.reset();
 }
 
 void CauseTest::begin_freeze(Step& step, double limit, std::string sentence, std::string formula) {

@@ -25,6 +25,8 @@ constexpr double kFollows = 0.75;
 constexpr double kVerify = 2.5;
 constexpr double kRises = 0.5;
 constexpr double kVerifyAnswers = 40;
+// W / W_b of what was relieved after an alarm, at most.
+constexpr double kRelievedRatio = 5.0;
 // Shortest hold-off after a verdict was taken back.
 constexpr Duration kWithdrawn = 15s;
 
@@ -79,7 +81,6 @@ Duration CauseTest::block_length(const Step& step, double throughput) const {
 void CauseTest::begin_search(Step& step) {
   const UpstreamSignals::Span span = step.signals.since(*drained_);
   high_ = *hold_.limit;
-  alarmed_ = false;
   // The reference is what holds at the cut: it was measured the longer.
   evidence_.x_ref = span.throughput();
   evidence_.calls_ref = evidence_.calls;
@@ -167,6 +168,15 @@ void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
                     ratio, held_.in_flight, span.in_flight));
     return;
   }
+  // An upstream that collapsed and was relieved is as fast as ever. One of whose calls some are slow by themselves is
+  // not.
+  const double usual = held_.throughput * seconds(step.signals.usual_latency());
+  if (alarmed_ && held_.in_flight > kRelievedRatio * usual) {
+    end_test(step, Cause::unidentified, told_nothing(),
+             format("%.0f calls in flight at %.1f/s are not what relief looks like: usually %.0f", held_.in_flight,
+                    held_.throughput, usual));
+    return;
+  }
   begin_track(
       step, held_.in_flight, Cause::ours,
       format("%.1f/s at %.0f calls in flight, %.1f/s at %.0f, %.1f/s at %.0f: more calls get no more answers, the "
@@ -175,6 +185,7 @@ void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
 }
 
 void CauseTest::begin_track(Step& step, double limit, Cause verdict, std::string sentence) {
+  alarmed_ = false;
   level_ = limit;
   base_.reset();
   slopes_ = slope_sum_ = slope_squares_ = 0;

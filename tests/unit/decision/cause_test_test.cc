@@ -258,8 +258,13 @@ TEST_F(DrivenTest, WaitsForItsTurn) {
   run_to(30, true);
   EXPECT_TRUE(test_.wants_test());
   EXPECT_EQ(test_.holds().state, CauseState::free);
+  // Meanwhile no more pile up.
+  EXPECT_TRUE(test_.holds().limit);
+  EXPECT_LE(in_flight_, *test_.holds().limit);
+  run_to(36, true);
+  EXPECT_FALSE(test_.holds().limit);
   context_.may_test = true;
-  run_to(30.2, true);
+  run_to(36.2, true);
   EXPECT_NE(test_.holds().state, CauseState::free);
 }
 

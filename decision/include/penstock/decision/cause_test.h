@@ -150,6 +150,7 @@ class CauseTest {
   void begin_freeze(Step& step, double limit, std::string sentence, std::string formula);
   bool collapsing(const Step& step) const;
   void alarm(Step& step);
+  void await_no_turn();
   void hold(Step& step);
   bool losing_calls(const Step& step);
   void decide(Step& step, CauseState to, Cause verdict, std::string sentence, std::string formula,
@@ -171,6 +172,7 @@ class CauseTest {
   std::optional<Instant> well_since_;
   BreakerState breaker_ = BreakerState::closed;
   bool observed_ = false;
+  std::optional<Instant> turn_since_;
   std::optional<Instant> surplus_;
   std::optional<Instant> trouble_since_;
 
