@@ -1,5 +1,8 @@
 #pragma once
 
+#include <chrono>
+#include <cstdint>
+
 #include "penstock/decision/cause_test.h"
 
 namespace penstock::decision {
@@ -21,6 +24,17 @@ inline constexpr int kFewestInFlight = 8;
 inline constexpr double kUsualRatio = 1.5;
 // How much of a limit must be in use for it to bind.
 inline constexpr double kBinding = 0.85;
+// After "theirs": longer with each in a row. After a test that told nothing.
+inline constexpr Duration kHoldOff = std::chrono::seconds(8);
+inline constexpr int kHoldOffGrowth = 3;
+inline constexpr Duration kLongestHoldOff = std::chrono::seconds(240);
+inline constexpr Duration kHoldOffUnidentified = std::chrono::seconds(3);
+inline constexpr Duration kRetestMark = std::chrono::seconds(8);
+// More answers than calls, by so many standard errors: no capacity is missing.
+inline constexpr double kSurplusZ = 2.5;
+// Answers behind a reference, and its length, at least.
+inline constexpr std::int64_t kFewestReference = 8;
+inline constexpr Duration kShortestReference = std::chrono::milliseconds(600);
 // Throughput that holds.
 inline constexpr double kHolds = 0.85;
 

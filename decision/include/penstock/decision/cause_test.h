@@ -16,10 +16,11 @@
 // calls in flight = throughput x latency (Little), whichever of the three drives the others. Only a forced change of
 // concurrency tells them apart.
 //
-//   FREE    no limit. Looks for calls that get lost: W > 2.5 W_b, n >= 8, and over a horizon of at least W
-//           deficit d = 1 - ok / attempts > 0.1 with z >= 2, while answers flow steadily. Slowness without deficit
-//           hurts nobody but by its latency, which no limit would lower, and is not tested; nor is a jump of latency,
-//           after which nothing is answered for as long as the new latency.
+//   FREE    no limit. Looks for calls that get lost: W > 2.5 W_b, n >= 8, and over a horizon of at least W the deficit
+//           d = 1 - ok / attempts is above 0.25, or 0.1 where W comes near the patience, while answers flow steadily.
+//           Slowness without deficit hurts nobody but by its latency, which no limit would lower, and is not tested; nor
+//           is a jump of latency, after which nothing is answered for as long as the new latency. But if answers all but
+//           stop while calls pile up, these are held for a second: a collapse shows in it.
 //   FREEZE  limit 1.1 n + 2 up to a mark on the wall clock, so that all nodes cut together; X_ref is measured.
 //   CUT     limit f n. After the drain, and over one latency: r = X / X_ref, f < r < 1. Latency that does not depend on
 //           us gives r = f, an upstream at its capacity r = 1, one that thrashes r > 1. f in [0.5, 0.75], as near to 1

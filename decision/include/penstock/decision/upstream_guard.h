@@ -87,7 +87,7 @@ class UpstreamGuard {
     // Of the node's TestCalendar.
     bool may_test = true;
   };
-  // Every 100 ms.
+  // Every 100 ms. The limit may fall: places that lanes hold are given back before.
   void tick(const Tick& tick, std::vector<Verdict>& decided);
 
   void set_policy(const UpstreamPolicy& policy, bool shadow, Instant now, std::vector<Verdict>& decided);
