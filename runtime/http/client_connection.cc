@@ -54,7 +54,11 @@ ClientConnection::ClientConnection(const ConnectTo& to, const ClientOptions& opt
   }
 }
 
-void ClientConnection::fail(const std::string& what) const { throw CallError(name_ + ": " + what); }
+void ClientConnection::fail(std::string_view what) const { throw CallError(name_ + ": " + std::string(what)); }
+
+void ClientConnection::fail(std::string_view what, const error_code& why) const {
+  fail(std::string(what) + why.message());
+}
 
 void ClientConnection::begin(const CallHead& head) {
   write_error_ = {};
@@ -122,9 +126,9 @@ std::size_t ClientConnection::take_read(std::size_t got, error_code ec, Response
     if (!ec && parser.is_done()) return 0;
     fail("the connection was closed in the middle of an answer");
   }
-  if (write_error_) fail("send: " + write_error_.message());
+  if (write_error_) fail("send: ", write_error_);
   if (ec == boost::asio::error::eof) fail("the connection was closed before an answer");
-  fail((parser.got_some() ? "receive in the middle of an answer: " : "receive: ") + ec.message());
+  fail(parser.got_some() ? "receive in the middle of an answer: " : "receive: ", ec);
 }
 
 std::size_t ClientConnection::parse(ResponseParser& parser, const char* data, std::size_t size) {
@@ -134,7 +138,7 @@ std::size_t ClientConnection::parse(ResponseParser& parser, const char* data, st
     used += parser.put(boost::asio::const_buffer(data + used, size - used), ec);
     if (!ec) continue;
     if (ec == beast_http::error::need_buffer) break;
-    if (ec != beast_http::error::need_more) fail("malformed answer: " + ec.message());
+    if (ec != beast_http::error::need_more) fail("malformed answer: ", ec);
     if (parser.is_header_done() && size - used > max_header_bytes_) {
       fail("malformed answer: the head of a chunk is too long");
     }

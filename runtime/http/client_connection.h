@@ -66,7 +66,9 @@ class ClientConnection {
   // Whether the server was found to have sent something unasked, be it behind an answer.
   bool unasked() const { return unasked_; }
 
-  [[noreturn]] void fail(const std::string& what) const;
+  // Out of line, for the sake of the stacks of those that do not fail.
+  [[noreturn, gnu::noinline]] void fail(std::string_view what) const;
+  [[noreturn, gnu::noinline]] void fail(std::string_view what, const boost::system::error_code& why) const;
 
   Instant idle_since{};
 

@@ -168,12 +168,16 @@ Connection::Next Connection::serve() noexcept {
   } catch (const Cancelled&) {
   } catch (const DeadlineExceeded&) {
   } catch (const std::exception& e) {
-    // Without an allocation: it may be that there is no memory.
-    fiber::TaskName name;
-    describe(name);
-    spdlog::error("connection '{}' is closed: {}", name.view(), e.what());
+    log_failure(e);
   }
   return Next::close;
+}
+
+void Connection::log_failure(const std::exception& e) const noexcept {
+  // Without an allocation: it may be that there is no memory.
+  fiber::TaskName name;
+  describe(name);
+  spdlog::error("connection '{}' is closed: {}", name.view(), e.what());
 }
 
 Connection::Next Connection::serve_next() {
@@ -205,10 +209,10 @@ Connection::Next Connection::serve_next() {
     thread_.server.failed_handshakes->add();
     return Next::close;
   }
-  if (expired_) return refuse({408, !own_.empty() ? "the header took too long" : "no request came"});
+  if (expired_) return refuse(408, !own_.empty() ? "the header took too long" : "no request came");
   // An empty line before a request (RFC 9112, 2.2).
   while (!input_.empty() && (input_.front() == '\r' || input_.front() == '\n')) {
-    if (++blanks_ > kMostBlanks) return refuse({400, "empty lines instead of a request"});
+    if (++blanks_ > kMostBlanks) return refuse(400, "empty lines instead of a request");
     consume(1);
   }
   if (input_.empty()) return Next::again;
@@ -219,14 +223,14 @@ Connection::Next Connection::serve_next() {
   if (ec == boost::beast::http::error::need_more) {
     if (header_began_ == Instant{}) header_began_ = fiber::cached_now();
     const Duration left = header_began_ + options().header_timeout - fiber::cached_now();
-    if (left <= Duration::zero()) return refuse({408, "the header took too long"});
+    if (left <= Duration::zero()) return refuse(408, "the header took too long");
     if (!has_input()) {
       keep_input();
       return Next::incomplete;
     }
     error_code failed;
     receive(left, failed);
-    if (failed == boost::asio::error::timed_out) return refuse({408, "the header took too long"});
+    if (failed == boost::asio::error::timed_out) return refuse(408, "the header took too long");
     return failed ? left_early() : Next::again;
   }
   if (ec) return refuse(parser.refusal(ec));
@@ -235,7 +239,7 @@ Connection::Next Connection::serve_next() {
   had_request_ = true;
   blanks_ = 0;
   int status;
-  if (const char* wrong = parser.check_framing(status)) return refuse({status, wrong});
+  if (const char* wrong = parser.check_framing(status)) return refuse(status, wrong);
 
   const Next next = Exchange::State(*this, parser).serve();
   if (next != Next::again || ++served_ % kRequestsInTurn != 0) return next;
@@ -250,6 +254,8 @@ Connection::Next Connection::left_early() {
   thread_.server.note_left(peer_, "left in the middle of a header");
   return Next::close;
 }
+
+Connection::Next Connection::refuse(int status, const char* why) { return refuse({status, why}); }
 
 // Answers what is no request, and leaves.
 Connection::Next Connection::refuse(const Refusal& refusal) {

@@ -99,6 +99,9 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   Next serve() noexcept;
   Next serve_next();
   Next refuse(const Refusal& refusal);
+  // What a request in flight needs of its stack counts: what happens seldom stays out of its callers' frames.
+  [[gnu::noinline]] Next refuse(int status, const char* why);
+  [[gnu::noinline]] void log_failure(const std::exception& e) const noexcept;
   Next left_early();
   void linger() noexcept;
   void park(Stage stage);
