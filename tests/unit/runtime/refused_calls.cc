@@ -12,7 +12,6 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
-// Compiled without sanitizers, which call some of these before they are ready for code of theirs.
 namespace penstock::refused_calls {
 
 std::atomic<int> accept{0};
