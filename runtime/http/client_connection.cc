@@ -155,11 +155,7 @@ void ClientConnection::keep(ResponseParser& parser, const char* data, std::size_
 void ClientConnection::advance(ResponseParser& parser, char* room, std::size_t size) {
   if (!ahead().empty()) {
     const std::size_t used = parse(parser, ahead().data(), ahead().size());
-    ahead_at_ += used;
-    if (ahead_at_ == ahead_.size()) {
-      ahead_.clear();
-      ahead_at_ = 0;
-    }
+    consume(used);
     if (used > 0 || parser.is_done()) return;
   }
   if (ahead().empty() && !tls_ && room == nullptr) {
@@ -192,7 +188,14 @@ void ClientConnection::advance(ResponseParser& parser, char* room, std::size_t s
     throw;
   }
   ahead_.resize(before + got);
-  ahead_at_ = parse(parser, ahead_.data(), ahead_.size());
+  consume(parse(parser, ahead_.data(), ahead_.size()));
+}
+
+void ClientConnection::consume(std::size_t bytes) {
+  ahead_at_ += bytes;
+  if (ahead_at_ < ahead_.size()) return;
+  ahead_.clear();
+  ahead_at_ = 0;
 }
 
 void ClientConnection::end(ResponseParser& parser) {

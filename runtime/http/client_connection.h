@@ -79,6 +79,8 @@ class ClientConnection {
   // Parses, and keeps what is left for the next step.
   void keep(ResponseParser& parser, const char* data, std::size_t size);
   std::size_t parse(ResponseParser& parser, const char* data, std::size_t size);
+  // Of what is ahead.
+  void consume(std::size_t bytes);
   std::string_view ahead() const { return std::string_view(ahead_).substr(ahead_at_); }
 
   const std::string& name_;

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
+#include <fstream>
 #include <string>
 #include <thread>
 
@@ -90,9 +92,28 @@ TEST_P(UpstreamsBadDay, InACallInPieces) {
   });
 }
 
+// Whether the other side, in this machine, has read all that was sent to it.
+bool has_been_read(const RawSocket& socket) {
+  sockaddr_in own{}, peer{};
+  socklen_t size = sizeof own;
+  ::getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&own), &size);
+  size = sizeof peer;
+  if (::getpeername(socket.fd(), reinterpret_cast<sockaddr*>(&peer), &size) != 0) return true;
+  std::ifstream connections("/proc/net/tcp");
+  for (std::string line; std::getline(connections, line);) {
+    unsigned from = 0, to = 0, state = 0, received = 0;
+    if (std::sscanf(line.c_str(), " %*u: %*8X:%X %*8X:%X %X %*X:%X", &from, &to, &state, &received) != 4) continue;
+    if (from == ntohs(peer.sin_port) && to == ntohs(own.sin_port)) return received == 0;
+  }
+  return true;
+}
+
+// So that each byte is read by itself.
 void send_slowly(RawSocket& socket, std::string_view text) {
+  const auto give_up = std::chrono::steady_clock::now() + 10s;
   for (const char& c : text) {
     if (!socket.send({&c, 1})) return;
+    while (!has_been_read(socket) && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
   }
 }
 
