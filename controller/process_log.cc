@@ -72,4 +72,13 @@ void log_event(std::string_view event, std::initializer_list<std::pair<std::stri
   spdlog::info("{}", line);
 }
 
+void log_event(std::string_view event, const boost::json::object& fields) {
+  if (!spdlog::should_log(spdlog::level::info)) return;
+  std::string line(kMembers);
+  line += ",\"event\":" + boost::json::serialize(boost::json::value(event));
+  for (const auto& [name, value] : fields)
+    line += "," + boost::json::serialize(boost::json::value(name)) + ":" + boost::json::serialize(value);
+  spdlog::info("{}", line);
+}
+
 }  // namespace penstock::controller

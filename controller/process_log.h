@@ -1,5 +1,6 @@
 #pragma once
 
+#include <boost/json/object.hpp>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -13,5 +14,8 @@ bool configure_log(std::string_view level);
 
 // One line at level info with fields; empty values are left out.
 void log_event(std::string_view event, std::initializer_list<std::pair<std::string_view, std::string>> fields);
+
+// The same with values of any kind; none is left out.
+void log_event(std::string_view event, const boost::json::object& fields);
 
 }  // namespace penstock::controller

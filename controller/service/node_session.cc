@@ -9,6 +9,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "controller/service/node_decisions.h"
 #include "policy/convert.h"
 #include "proto/errors/error.h"
 
@@ -50,17 +51,6 @@ void add_changed(const Map& wanted, const Map* acked, List* out) {
           found != acked->end() && MessageDifferencer::Equals(found->second, directive))
         continue;
     *out->Add() = directive;
-  }
-}
-
-const char* action_of(v1::BreakerState state) {
-  switch (state) {
-    case v1::BREAKER_STATE_OPEN:
-      return "trip";
-    case v1::BREAKER_STATE_HALF_OPEN:
-      return "half_open";
-    default:
-      return "close";
   }
 }
 
@@ -167,29 +157,11 @@ absl::Status NodeSession::acknowledge(const v1::Ack& ack) {
 }
 
 void NodeSession::count(v1::Counters counters) {
-  for (const auto& transition : counters.transitions()) {
-    v1::Decision decision;
-    decision.set_kind("upstream");
-    decision.set_name(transition.upstream());
-    decision.set_service(id_->service);
-    decision.set_node(id_->node);
-    decision.set_action(action_of(transition.to()));
-    const std::string& reason = transition.reason();
-    const std::size_t split = reason.find(": ");
-    decision.set_reason(split == std::string::npos ? "breaker" : reason.substr(0, split));
-    decision.set_message(split == std::string::npos ? reason : reason.substr(split + 2));
-    if (transition.has_time()) *decision.mutable_time() = transition.time();
-    auto& evidence = *decision.mutable_evidence()->mutable_fields();
-    evidence["from"].set_string_value(v1::BreakerState_Name(transition.from()));
-    evidence["to"].set_string_value(v1::BreakerState_Name(transition.to()));
-    for (const auto& upstream : counters.upstreams()) {
-      if (upstream.upstream() != transition.upstream()) continue;
-      if (upstream.has_usefulness()) evidence["usefulness"].set_number_value(upstream.usefulness());
-      evidence["in_flight"].set_number_value(upstream.in_flight());
-      evidence["oldest_seconds"].set_number_value(decision::seconds(policy::to_chrono(upstream.oldest())));
-    }
-    context_.log.append(std::move(decision));
-  }
+  int logged = 0;
+  for (const auto& transition : counters.transitions())
+    if (++logged <= kDecisionsOfCounters) log(to_decision(*id_, transition, counters));
+  for (const auto& taken : counters.decisions())
+    if (++logged <= kDecisionsOfCounters) log(to_decision(*id_, taken));
   // The node's lease ended (it was paused, or its clock ran on): what was acknowledged is no longer in force.
   if (acked_ && !outstanding_ && policy::to_chrono(counters.lease()).count() <= 0) acked_.reset();
   context_.fleet.record_counters(*id_, session_, std::move(counters));
@@ -292,6 +264,12 @@ void NodeSession::log(std::string action, std::string reason, std::string messag
   decision.set_action(std::move(action));
   decision.set_reason(std::move(reason));
   decision.set_message(std::move(message));
+  log(std::move(decision));
+}
+
+void NodeSession::log(v1::Decision decision) {
+  if (const auto policy = acked_ ? acked_->policy : nullptr; policy != nullptr)
+    decision.set_policy(policy->metadata().name());
   context_.log.append(std::move(decision));
 }
 

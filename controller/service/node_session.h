@@ -54,6 +54,7 @@ class NodeSession {
   void add_changes(const Effective& wanted, v1::Push& push) const;
   bool held(const Effective& wanted) const;
   void log(std::string action, std::string reason, std::string message);
+  void log(v1::Decision decision);
 
   Context context_;
   Caller caller_;

@@ -1,6 +1,5 @@
 #include "controller/store/decision_log.h"
 
-#include <google/protobuf/util/json_util.h>
 #include <spdlog/spdlog.h>
 
 #include <condition_variable>
@@ -11,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/process_log.h"
+#include "controller/store/decision_fields.h"
 #include "controller/store/state.h"
 #include "policy/convert.h"
 #include "proto/errors/error.h"
@@ -19,21 +19,6 @@ namespace penstock::controller {
 namespace {
 
 constexpr std::chrono::minutes kPruneInterval{10};
-
-void log_line(const v1::Decision& decision) {
-  std::string evidence;
-  if (decision.has_evidence()) (void)google::protobuf::util::MessageToJsonString(decision.evidence(), &evidence);
-  log_event("decision", {{"id", absl::StrCat(decision.id())},
-                         {"kind", decision.kind()},
-                         {"name", decision.name()},
-                         {"service", decision.service()},
-                         {"node", decision.node()},
-                         {"action", decision.action()},
-                         {"reason", decision.reason()},
-                         {"message", decision.message()},
-                         {"evidence", evidence},
-                         {"shadow", decision.shadow() ? "true" : ""}});
-}
 
 // The conditions of a filter as SQL, and their values.
 struct Where {
@@ -251,7 +236,7 @@ std::int64_t DecisionLog::append(v1::Decision decision) {
     if (state_->pending.size() > kMaxPending) state_->pending.pop_front();
   }
   state_->work.notify_all();
-  log_line(decision);
+  log_event("decision", decision_fields(decision));
   return id;
 }
 

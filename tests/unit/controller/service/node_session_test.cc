@@ -265,5 +265,55 @@ TEST_F(JoinedNode, ComesAndGoesInTheLog) {
   EXPECT_EQ((*decisions)[1].action(), "join");
 }
 
+TEST_F(JoinedNode, WhatItDecidedItselfIsInTheLogWithItsNumbers) {
+  ASSERT_TRUE(answer(push()).ok());
+  auto message = counters();
+  auto& taken = *message.mutable_counters()->add_decisions();
+  taken.set_kind("upstream");
+  taken.set_name("A");
+  taken.set_action("test");
+  taken.set_reason("search");
+  taken.set_verdict("ours");
+  taken.set_confidence(0.97);
+  taken.set_message("throughput held");
+  taken.set_formula("r = 96/s / 100/s = 0.96");
+  taken.set_would_change("throughput that falls with the limit");
+  (*taken.mutable_evidence()->mutable_fields())["r"].set_number_value(0.96);
+  ASSERT_TRUE(session_->receive(message).ok());
+  auto decisions = log_->list({.kind = "upstream"}, 10, 0);
+  ASSERT_TRUE(decisions.ok());
+  ASSERT_EQ(decisions->size(), 1u);
+  const v1::Decision& decision = decisions->front();
+  EXPECT_EQ(decision.node(), "a");
+  EXPECT_EQ(decision.policy(), "shop");
+  EXPECT_EQ(decision.action() + " " + decision.reason() + " " + decision.verdict(), "test search ours");
+  EXPECT_DOUBLE_EQ(decision.confidence(), 0.97);
+  EXPECT_EQ(decision.formula(), "r = 96/s / 100/s = 0.96");
+  EXPECT_EQ(decision.would_change(), "throughput that falls with the limit");
+  EXPECT_DOUBLE_EQ(decision.evidence().fields().at("r").number_value(), 0.96);
+}
+
+TEST_F(JoinedNode, NeitherFloodsNorBreaksTheLog) {
+  ASSERT_TRUE(answer(push()).ok());
+  auto message = counters();
+  for (int i = 0; i < 2000; ++i) {
+    auto& taken = *message.mutable_counters()->add_decisions();
+    taken.set_kind("policy");
+    taken.set_action("rm -rf\n");
+    taken.set_reason(std::string(3000, 'x'));
+    std::string wide(999, 'a');
+    for (int j = 0; j < 100; ++j) wide += "\u00e9";
+    taken.set_message(wide);
+  }
+  ASSERT_TRUE(session_->receive(message).ok());
+  auto decisions = log_->list({.action = "other"}, 1000, 0);
+  ASSERT_TRUE(decisions.ok());
+  ASSERT_EQ(decisions->size(), 256u);
+  const v1::Decision& decision = decisions->front();
+  EXPECT_EQ(decision.kind() + "/" + decision.name(), "node/a") << "a node does not speak for a policy";
+  EXPECT_EQ(decision.reason(), "other");
+  EXPECT_EQ(decision.message().size(), 999u) << "cut between two characters";
+}
+
 }  // namespace
 }  // namespace penstock::controller
