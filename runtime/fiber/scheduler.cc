@@ -37,6 +37,18 @@ struct ExceptionGlobals {
   return *reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
 }
 
+constexpr std::size_t kCacheLine = 64;
+// What a fiber touches first when it goes on: the frames of its wait and of those that called it.
+constexpr std::size_t kFirstFrames = 2048;
+// What starts a task: most of them are connections.
+constexpr std::size_t kFirstOfTask = 320;
+
+void prefetch(const void* first, std::size_t bytes) noexcept {
+  for (std::size_t at = 0; at < bytes; at += kCacheLine) {
+    __builtin_prefetch(static_cast<const std::byte*>(first) + at, 1);
+  }
+}
+
 constexpr auto kTellLongRunsEvery = std::chrono::seconds(1);
 // Less than the first edge of any histogram of delays.
 constexpr auto kShortDelay = std::chrono::microseconds(5);
@@ -211,6 +223,7 @@ Properties* Scheduler::hand_over(Properties::Phase leaving_is) noexcept {
   }
   leave(leaving, leaving_is);
   enter(*next);
+  prefetch_next();
   if (!next->strand.knows_its_stack()) next->strand.runs_in_block_of(next->context());
   sanitizer::Strand::switch_to(leaving.strand, next->strand);
   running_ = next;
@@ -242,7 +255,17 @@ Properties* Scheduler::choose() noexcept {
   return std::exchange(dispatcher_, nullptr);
 }
 
+// With hundreds of fibers that wait, what one of them needs is in no near cache any more. It comes while the one before
+// runs; what is ready behind another one has time for it.
+void Scheduler::prefetch_next() noexcept {
+  if (ready_.empty()) return;
+  const Runnable& next = ready_.front();
+  if (next.is_task()) return prefetch(&next, kFirstOfTask);
+  if (const void* frames = static_cast<const Properties&>(next).frames) prefetch(frames, kFirstFrames);
+}
+
 void Scheduler::leave(Properties& from, Properties::Phase is) noexcept {
+  from.frames = __builtin_frame_address(0);
   if (from.state.account) from.state.account->running += now_ - from.since;
   from.phase = is;
   from.since = now_;

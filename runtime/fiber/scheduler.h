@@ -153,6 +153,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   Properties* hand_over(Properties::Phase leaving_is) noexcept;
   void end_long_run(const Properties& fiber) noexcept;
   void tell_long_run(const Properties& fiber) noexcept;
+  void prefetch_next() noexcept;
   void leave(Properties& from, Properties::Phase is) noexcept;
   void enter(Properties& to) noexcept;
   void cancel_delayed() noexcept;

@@ -85,6 +85,7 @@ bool Scheduler::next_in_place(Worker& worker) noexcept {
   worker.since = now_;
   operations_ = 0;
   beat(worker);
+  prefetch_next();
   errno = 0;
   return true;
 }

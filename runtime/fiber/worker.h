@@ -34,6 +34,8 @@ struct Properties : boost::fibers::fiber_properties, Runnable {
   void* caught_exceptions = nullptr;
   unsigned uncaught_exceptions = 0;
   int saved_errno = 0;
+  // Where its frames begin while it does not run; null: it has not run yet.
+  const void* frames = nullptr;
 
   [[no_unique_address]] sanitizer::Strand strand;
 
