@@ -70,10 +70,10 @@ Duration TokenBucket::wait(Instant now) const {
   return std::max(paused, missing > 0 ? from_seconds(missing / *rate_) : Duration::zero());
 }
 
-void TokenBucket::accepted(Instant now) {
+void TokenBucket::accepted(Instant now, std::int64_t calls) {
   if (first_ == Instant{}) first_ = now;
-  ++slot(now).accepted;
-  ++accepted_;
+  slot(now).accepted += calls;
+  accepted_ += calls;
 }
 
 void TokenBucket::refused(Instant now, std::optional<Duration> retry_after) {

@@ -107,8 +107,7 @@ UpstreamGuard::Answer UpstreamGuard::offer(Call& call, Instant deadline, Instant
   ++counts_.attempts;
   retries_.call(now);
   call.tracked = call.placed = false;
-  call.deadline =
-      std::min(deadline, now + (shadow_ ? std::max(policy_.timeout, UpstreamPolicy{}.timeout) : policy_.timeout));
+  call.deadline = std::min(deadline, now + timeout_in_force());
   if (deadline <= now) return {Offer::refused, RejectReason::deadline};
   if (breaker_.state() != BreakerState::closed) {
     const Duration patience = std::min(call.deadline - now, policy_.timeout);
@@ -277,6 +276,7 @@ void UpstreamGuard::collect(CallLane& lane, const Ended& ended, Instant now) {
   counts_.in_flight += static_cast<int>(told.begun - told.succeeded);
   starts_ += told.starts;
   if (told.begun != 0) retries_.call(now, told.begun);
+  if (told.succeeded != 0) bucket_.accepted(now, told.succeeded);
 }
 
 }  // namespace penstock::decision

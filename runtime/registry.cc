@@ -24,9 +24,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto kTick = 100ms;
-constexpr auto kComplainEvery = 5s;
-constexpr std::size_t kEventsKept = 1000;
 constexpr std::string_view kOther = "other";
 
 Instant steady_now() { return std::chrono::steady_clock::now(); }
@@ -90,54 +87,6 @@ Registry::Registry(MetricsRegistry& metrics) : metrics_(metrics), id_(next_id())
 
 Registry::~Registry() = default;
 
-void Registry::run_ticker() {
-  Instant next_complaint{};
-  for (Instant next = steady_now();;) {
-    next = std::max(next + kTick, steady_now());
-    sleep_until(next);
-    try {
-      tick(steady_now());
-    } catch (const std::exception& e) {
-      // Out of memory, most likely. Breakers must go on being judged.
-      if (const Instant now = steady_now(); now >= next_complaint) {
-        next_complaint = now + kComplainEvery;
-        spdlog::error("a tick of pools and breakers failed: {}", e.what());
-      }
-    }
-  }
-}
-
-void Registry::tick(Instant now) {
-  const std::vector<Pool*> pools = this->pools();
-  const std::vector<Upstream*> upstreams = this->upstreams();
-  std::int64_t budget = 0;
-  int in_pools = 0;
-  for (const Pool* pool : pools) {
-    budget += PoolAccess::memory_bytes(*pool);
-    in_pools += pool->in_flight() + pool->queue_length();
-  }
-  std::vector<int> calls;
-  int in_calls = 0;
-  for (const Upstream* upstream : upstreams) {
-    const Runtime::UpstreamStats stats = UpstreamAccess::stats(*upstream, now);
-    in_calls += calls.emplace_back(stats.in_flight + stats.waiting);
-  }
-  // Work that no pool admitted shows in its calls only.
-  const int in_flight = std::max(in_pools, in_calls);
-  memory_.sample(static_cast<std::int64_t>(telemetry::resident_bytes()), in_flight);
-  const std::int64_t each = memory_.bytes_per_request();
-  const double pressure = std::min(1.0, static_cast<double>(in_flight * each) / static_cast<double>(budget));
-
-  for (std::size_t i = 0; i < upstreams.size(); ++i) {
-    // What may be in or waiting for it is bounded by memory; limit.max bounds only what is in it.
-    decision::UpstreamPolicy policy = UpstreamAccess::policy(*upstreams[i]);
-    policy.limit.max = std::numeric_limits<int>::max();
-    const int bulkhead = decision::bulkhead(policy, budget, (in_flight - calls[i]) * each, each);
-    UpstreamAccess::tick(*upstreams[i], now, pressure, bulkhead);
-  }
-  for (Pool* pool : pools) PoolAccess::tick(*pool, now, each);
-}
-
 void Registry::apply(const decision::Policy& policy) {
   check_policy(policy);
   std::lock_guard serialise(apply_lock_);
@@ -158,8 +107,10 @@ void Registry::apply(const decision::Policy& policy) {
     const auto make_upstream = [&](const decision::UpstreamPolicy& given, bool guarded) {
       auto& slot = upstreams_[given.name];
       if (!slot) {
-        slot = UpstreamAccess::make(given, guarded, metrics_,
-                                    [this](const auto& upstream, const auto& change) { record(upstream, change); });
+        slot = UpstreamAccess::make(
+            given, guarded, metrics_,
+            {.transition = [this](const auto& upstream, const auto& change) { record(upstream, change); },
+             .decision = [this](const auto&, const NodeDecision& decision) { record(decision); }});
       }
       return slot.get();
     };
@@ -297,8 +248,8 @@ void Registry::set_pool_limit(std::string_view name, int limit) {
   (*found)->set_limit(limit);
 }
 
-void Registry::set_upstream_limit(std::string_view upstream, std::optional<int> limit) {
-  UpstreamAccess::set_directive(existing(upstream), limit, steady_now());
+void Registry::set_upstream_limit(std::string_view upstream, std::optional<int> limit, bool tight, bool fleet_leads) {
+  UpstreamAccess::set_directive(existing(upstream), limit, steady_now(), tight, fleet_leads);
 }
 
 void Registry::set_breaker(std::string_view upstream, decision::BreakerForce force, std::string reason) {
@@ -328,27 +279,8 @@ std::vector<Runtime::UpstreamStats> Registry::upstream_stats() const {
   return stats;
 }
 
-std::vector<Runtime::BreakerEvent> Registry::take_breaker_events() {
-  std::deque<Runtime::BreakerEvent> taken;
-  {
-    std::lock_guard guard(events_lock_);
-    taken.swap(events_);
-  }
-  return {std::make_move_iterator(taken.begin()), std::make_move_iterator(taken.end())};
-}
-
-void Registry::record(const Upstream& upstream, const decision::CircuitBreaker::Transition& transition) {
-  const std::string from(decision::to_string(transition.from));
-  const std::string to(decision::to_string(transition.to));
-  spdlog::warn("breaker transition upstream={} from={} to={} reason={} message={:?}", upstream.name(), from, to,
-               transition.reason, transition.message);
-  metrics_
-      .counter("penstock_breaker_transitions_total", "Changes of state of circuit breakers.",
-               {{"upstream", upstream.name()}, {"from", from}, {"to", to}, {"reason", transition.reason}})
-      .add();
-  std::lock_guard guard(events_lock_);
-  if (events_.size() == kEventsKept) events_.pop_front();
-  events_.push_back({upstream.name(), transition, std::chrono::system_clock::now()});
+std::vector<std::string> Registry::explain_upstream(std::string_view name) const {
+  return UpstreamAccess::explain(existing(name), steady_now());
 }
 
 }  // namespace penstock

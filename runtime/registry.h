@@ -13,7 +13,9 @@
 #include "penstock/decision/circuit_breaker.h"
 #include "penstock/decision/policy.h"
 #include "penstock/decision/request_memory.h"
+#include "penstock/decision/test_calendar.h"
 #include "penstock/metrics.h"
+#include "penstock/node_decision.h"
 #include "penstock/pool.h"
 #include "penstock/runtime.h"
 #include "penstock/spin_lock.h"
@@ -59,14 +61,23 @@ class Registry {
 
   // See Runtime. A pool that does not exist or an upstream that the policy does not name: std::invalid_argument.
   void set_pool_limit(std::string_view pool, int limit);
-  void set_upstream_limit(std::string_view upstream, std::optional<int> limit);
+  void set_upstream_limit(std::string_view upstream, std::optional<int> limit, bool tight = true,
+                          bool fleet_leads = false);
   void set_breaker(std::string_view upstream, decision::BreakerForce force, std::string reason);
   void trip_breaker(std::string_view upstream, std::string reason);
   void release_lease();
 
   std::vector<Runtime::PoolStats> pool_stats() const;
   std::vector<Runtime::UpstreamStats> upstream_stats() const;
+  std::vector<std::string> explain_upstream(std::string_view name) const;
   std::vector<Runtime::BreakerEvent> take_breaker_events();
+  std::vector<NodeDecision> take_decisions();
+
+  // Where the ticker reads how long fibers that were ready waited to run. Before it starts; outlives it.
+  void watch_run_delay(const Histogram& run_delay) { run_delays_ = &run_delay; }
+  // Of the last tick.
+  double memory_pressure() const { return memory_pressure_.load(std::memory_order_relaxed); }
+  Duration run_delay() const { return Duration(run_delay_.load(std::memory_order_relaxed)); }
 
  private:
   // What readers of one policy need; immutable.
@@ -79,6 +90,8 @@ class Registry {
   std::vector<Pool*> pools() const;
   std::vector<Upstream*> upstreams() const;
   void record(const Upstream& upstream, const decision::CircuitBreaker::Transition& transition);
+  void record(const NodeDecision& decision);
+  Duration measure_run_delay();
   void register_metrics();
 
   MetricsRegistry& metrics_;
@@ -95,13 +108,20 @@ class Registry {
 
   // Of tick().
   decision::RequestMemory memory_;
+  decision::TestCalendar calendar_;
+  const Histogram* run_delays_ = nullptr;
+  std::uint64_t run_delay_count_ = 0;
+  double run_delay_sum_ = 0;
+  std::atomic<double> memory_pressure_{0};
+  std::atomic<Duration::rep> run_delay_{0};
 
   // Serialises apply().
   SpinLock apply_lock_;
 
   mutable SpinLock events_lock_;
-  // The latest 1000.
+  // The latest 1000 of each.
   std::deque<Runtime::BreakerEvent> events_;
+  std::deque<NodeDecision> decisions_;
 };
 
 }  // namespace penstock

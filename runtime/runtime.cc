@@ -116,6 +116,7 @@ Runtime::State::State(RuntimeOptions given)
                         "Time from a fiber being ready to its running: high when the CPU is saturated or a fiber "
                         "blocks its thread.",
                         {}, run_delay_edges());
+  registry->watch_run_delay(run_delay);
   offload = std::make_unique<fiber::OffloadThreads>(kLeastOffloadThreads, kMostOffloadThreads);
   for (unsigned i = 0; i < options.threads; ++i) {
     threads.push_back(std::make_unique<fiber::SchedulerThread>(fiber::SchedulerOptions{

@@ -18,8 +18,8 @@ Upstream& Runtime::match_upstream(std::string_view host, std::uint16_t port) {
 }
 
 void Runtime::set_pool_limit(std::string_view pool, int limit) { state_->registry->set_pool_limit(pool, limit); }
-void Runtime::set_upstream_limit(std::string_view upstream, std::optional<int> limit) {
-  state_->registry->set_upstream_limit(upstream, limit);
+void Runtime::set_upstream_limit(std::string_view upstream, std::optional<int> limit, bool tight, bool fleet_leads) {
+  state_->registry->set_upstream_limit(upstream, limit, tight, fleet_leads);
 }
 void Runtime::set_breaker(std::string_view upstream, decision::BreakerForce force, std::string reason) {
   state_->registry->set_breaker(upstream, force, std::move(reason));
@@ -39,10 +39,18 @@ Runtime::Stats Runtime::stats() const {
       .resident_bytes = telemetry::resident_bytes(),
       .cpu = telemetry::cpu_time(),
       .fibers = RuntimeAccess::fibers(*this),
+      .memory_pressure = state_->registry->memory_pressure(),
+      .run_delay = state_->registry->run_delay(),
   };
 }
 
 std::vector<Runtime::BreakerEvent> Runtime::take_breaker_events() { return state_->registry->take_breaker_events(); }
+
+std::vector<NodeDecision> Runtime::take_decisions() { return state_->registry->take_decisions(); }
+
+std::vector<std::string> Runtime::explain_upstream(std::string_view name) const {
+  return state_->registry->explain_upstream(name);
+}
 
 MetricsRegistry& Runtime::metrics() { return state_->metrics; }
 

@@ -36,7 +36,7 @@ Pool::Permit Pool::acquire(Priority priority) {
 
 Pool::Permit Pool::acquire_slowly(Priority priority, Instant arrived, Instant deadline) {
   State& state = *state_;
-  Waiting waiting({.what = "a place in pool", .name = &state.name});
+  WaitingTicket waiting({.what = "a place in pool", .name = &state.name});
   waiting.priority = priority;
   waiting.deadline = deadline;
 

@@ -81,7 +81,7 @@ void Pool::State::open_shard() {
   if (!std::exchange(shard.open, true)) ++open_shards;
 }
 
-Admission::Answer Pool::State::offer(Waiting& waiting, Instant at, std::vector<Verdict>& decided) {
+Admission::Answer Pool::State::offer(WaitingTicket& waiting, Instant at, std::vector<Verdict>& decided) {
   if (admission.in_flight() >= admission.limit()) sweep(true, at, decided);
   return admission.offer(waiting, at, decided);
 }

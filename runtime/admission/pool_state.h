@@ -48,7 +48,7 @@ struct Pool::State {
   template <class Change>
   void locked(Change&& change) {
     struct Telling {
-      ~Telling() { Waiting::deliver(decided); }
+      ~Telling() { WaitingTicket::deliver(decided); }
       std::vector<decision::Verdict> decided;
     } telling;
     std::lock_guard guard(lock);
@@ -71,7 +71,7 @@ struct Pool::State {
   void open_shard();
 
   // Asks for a place, wherever one is free.
-  decision::Admission::Answer offer(Waiting& waiting, Instant at, std::vector<decision::Verdict>& decided);
+  decision::Admission::Answer offer(WaitingTicket& waiting, Instant at, std::vector<decision::Verdict>& decided);
 
   void count_busy(int requests, Duration busy);
 

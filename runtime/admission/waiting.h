@@ -11,42 +11,51 @@
 
 namespace penstock {
 
-// A fiber in a queue of decision::Admission; lives on its stack while it waits.
+// A fiber that waits for the verdict of a decision::Admission; lives on its stack while it waits.
 //
 // The owner's lock decides who ends the wait: either the fiber withdraws its ticket under the lock, or a verdict takes
 // it out of the queue under the lock and is delivered after the lock was dropped. In the second case the fiber calls
 // verdict() before it lets go of this, however its wait ended.
-struct Waiting : decision::Ticket {
+class Waiting {
+ public:
   explicit Waiting(fiber::WaitingFor what) : waiter(what) {}
 
   fiber::Waiter waiter;
 
   // Waits the moment that the deliverer still needs, then tells.
   std::optional<RejectReason> verdict() const {
-    for (int spins = 0; !delivered.load(std::memory_order_acquire);) {
+    for (int spins = 0; !delivered_.load(std::memory_order_acquire);) {
       if (++spins < 200) {
         __builtin_ia32_pause();
       } else {
         sched_yield();
       }
     }
-    return rejected;
+    return rejected_;
   }
 
   // Without the owner's lock.
-  static void deliver(const std::vector<decision::Verdict>& decided) {
-    for (const decision::Verdict& verdict : decided) {
-      auto* waiting = static_cast<Waiting*>(verdict.ticket);
-      waiting->rejected = verdict.rejected;
-      waiting->waiter.notify();
-      // The last touch: its fiber may be gone the moment after.
-      waiting->delivered.store(true, std::memory_order_release);
-    }
+  void deliver(std::optional<RejectReason> rejected) {
+    rejected_ = rejected;
+    waiter.notify();
+    // The last touch: its fiber may be gone the moment after.
+    delivered_.store(true, std::memory_order_release);
   }
 
  private:
-  std::optional<RejectReason> rejected;
-  std::atomic<bool> delivered{false};
+  std::optional<RejectReason> rejected_;
+  std::atomic<bool> delivered_{false};
+};
+
+// Where the fiber's own ticket is what waits.
+struct WaitingTicket : decision::Ticket, Waiting {
+  using Waiting::Waiting;
+
+  static void deliver(const std::vector<decision::Verdict>& decided) {
+    for (const decision::Verdict& verdict : decided) {
+      static_cast<WaitingTicket*>(verdict.ticket)->Waiting::deliver(verdict.rejected);
+    }
+  }
 };
 
 }  // namespace penstock

@@ -25,6 +25,7 @@
 #include "runtime/grpc/fiber_call.h"
 #include "runtime/grpc/poller.h"
 #include "runtime/grpc/private_member.h"
+#include "runtime/grpc/retry_info.h"
 #include "runtime/grpc/status.h"
 #include "runtime/http/trace_context.h"
 
@@ -37,6 +38,7 @@ using ::grpc::StatusCode;
 using ::grpc::internal::CallOpClientRecvStatus;
 
 PENSTOCK_PRIVATE_MEMBER(status_code, CallOpClientRecvStatus, status_code_)
+PENSTOCK_PRIVATE_MEMBER(trailers, CallOpClientRecvStatus, metadata_map_)
 PENSTOCK_PRIVATE_FUNCTION(create_call, ChannelInterface, CreateCall)
 PENSTOCK_PRIVATE_FUNCTION(register_method, ChannelInterface, RegisterMethod)
 PENSTOCK_PRIVATE_FUNCTION(notify_on_state_change, ChannelInterface, NotifyOnStateChangeImpl)
@@ -109,7 +111,12 @@ class ClientCall final : public FiberCall {
 
   void ended(void* tag) noexcept override {
     if (tag != status_tag_ || !guard_) return;
-    guard_->finish(outcome_of(static_cast<StatusCode>(status_code(*status_))));
+    const auto code = static_cast<StatusCode>(status_code(*status_));
+    if (code == StatusCode::RESOURCE_EXHAUSTED) {
+      guard_->finish_refused(retry_delay(trailers(*status_)->GetBinaryErrorDetails()));
+    } else {
+      guard_->finish(outcome_of(code));
+    }
     guard_.reset();
   }
 

@@ -127,7 +127,6 @@ CallOutcome outcome_of(StatusCode code) {
     case StatusCode::INTERNAL:
     case StatusCode::UNKNOWN:
     case StatusCode::DATA_LOSS:
-    case StatusCode::RESOURCE_EXHAUSTED:
       return CallOutcome::error;
     case StatusCode::DEADLINE_EXCEEDED:
       return CallOutcome::timeout;

@@ -12,7 +12,7 @@ namespace penstock::grpc {
 
 ::grpc::Status status_of(const Rejected& rejected);
 
-// How an RPC that ended with this counts for its upstream.
+// How an RPC that ended with this counts for its upstream; RESOURCE_EXHAUSTED is a refusal instead.
 CallOutcome outcome_of(::grpc::StatusCode code);
 
 // gRPC's monotonic clock read as ours, and the other way; infinity is Instant::max().

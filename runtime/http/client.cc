@@ -10,6 +10,7 @@
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/http/client_exchange.h"
 #include "runtime/http/client_state.h"
+#include "runtime/http/retry_after.h"
 #include "runtime/net/tls_context.h"
 
 namespace penstock::http {
@@ -93,14 +94,21 @@ Response Client::State::call(ClientHost& host, const CallHead& head, std::string
 Response Client::State::attempt(Upstream& upstream, ClientHost& host, const CallHead& head, std::string_view body) {
   Upstream::Call call = upstream.begin();
   Response response = part(upstream, host, call, [&] { return exchange(upstream, host, head, body); });
-  answered(upstream, host, call, response.status);
+  answered(upstream, host, call, response);
   return response;
 }
 
-void Client::State::answered(Upstream& upstream, ClientHost& host, Upstream::Call& call, int status) {
-  const bool failed = status >= options.error_status;
-  call.finish(failed ? CallOutcome::error : CallOutcome::ok);
-  if (failed) log_failure(upstream, host, "error", "answered " + std::to_string(status));
+void Client::State::answered(Upstream& upstream, ClientHost& host, Upstream::Call& call,
+                             const Response& response) {
+  const bool failed = response.status >= options.error_status;
+  std::optional<Duration> retry_after;
+  if (response.status == 429 || response.status == 503) retry_after = http::retry_after(response);
+  if (response.status == 429 || retry_after) {
+    call.finish_refused(retry_after);
+  } else {
+    call.finish(failed ? CallOutcome::error : CallOutcome::ok);
+  }
+  if (failed) log_failure(upstream, host, "error", "answered " + std::to_string(response.status));
   report_unasked(upstream, host);
 }
 

@@ -199,7 +199,7 @@ void ClientExchange::State::complete() {
   // The rest of the request is not sent any more.
   if (!finished) lease.connection.reset();
   lease.release();
-  client->answered(upstream, host, *call, response.status);
+  client->answered(upstream, host, *call, response);
   call.reset();
 }
 

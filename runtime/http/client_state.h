@@ -37,7 +37,7 @@ struct Client::State : std::enable_shared_from_this<Client::State> {
   template <class F>
   auto part(Upstream& upstream, ClientHost& host, Upstream::Call& call, F&& fn);
   // Ends a call that was answered, when its connection has been given back.
-  void answered(Upstream& upstream, ClientHost& host, Upstream::Call& call, int status);
+  void answered(Upstream& upstream, ClientHost& host, Upstream::Call& call, const Response& response);
   // Both log, for each host and thread at most once a second.
   void log_failure(const Upstream& upstream, ClientHost& host, std::string_view outcome, std::string_view why);
   void report_unasked(const Upstream& upstream, ClientHost& host);

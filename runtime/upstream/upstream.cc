@@ -1,19 +1,17 @@
 #include "penstock/upstream.h"
 
-#include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "runtime/admission/waiting.h"
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/upstream/upstream_call.h"
 #include "runtime/upstream/upstream_state.h"
 
 namespace penstock {
-
-using decision::Admission;
-using decision::BreakerState;
 
 Upstream::Upstream(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Upstream::~Upstream() = default;
@@ -28,6 +26,7 @@ Upstream::Call Upstream::begin() {
 }
 
 void Upstream::begin_slowly(Call::State& call, Instant arrived, Instant request_deadline) {
+  using Guard = decision::UpstreamGuard;
   State& state = *state_;
   const auto refuse = [&](RejectReason reason, Duration retry_after) {
     state.outcomes[kRejectedOutcome]->add();
@@ -35,20 +34,12 @@ void Upstream::begin_slowly(Call::State& call, Instant arrived, Instant request_
   };
 
   Waiting waiting({.what = "a place in upstream", .name = &state.name});
-  enum class Next { go, wait, refused } next = Next::go;
-  RejectReason reason{};
-  Duration retry_after{};
+  call.fiber = &waiting;
+  Guard::Answer answer{Guard::Offer::go};
   // Under the lock.
-  const auto refused = [&](RejectReason why, Duration after) {
-    ++state.counts[kRejectedOutcome];
-    reason = why;
-    retry_after = after;
-    next = Next::refused;
-  };
-  const auto started = [&](Instant at) {
-    call.started = at;
-    ++state.in_flight;
-    next = Next::go;
+  const auto settled = [&](const Guard::Answer& given) {
+    answer = given;
+    if (answer.offer == Guard::Offer::refused) ++state.counts[kRejectedOutcome];
   };
 
   state.locked(*this, arrived, [&](State::Effects& effects) {
@@ -57,52 +48,20 @@ void Upstream::begin_slowly(Call::State& call, Instant arrived, Instant request_
     if (request_deadline > arrived && state.open_shard(arrived) && state.begin_here(call, arrived, request_deadline)) {
       return;
     }
-    ++state.attempts;
-    state.retries.call(arrived);
-    call.deadline = std::min(request_deadline, arrived + state.timeout_in_force());
-    waiting.deadline = call.deadline;
-    if (request_deadline <= arrived) return refused(RejectReason::deadline, Duration::zero());
-    const Duration patience = std::min(call.deadline - arrived, Duration(state.policy.timeout));
-    if (state.breaker.state() != BreakerState::closed) {
-      if (!state.pass_breaker(call.call, call.tracked, patience, arrived)) {
-        return refused(RejectReason::breaker, state.breaker.retry_after(arrived));
-      }
-      // A probe. The places may be held by calls that hang: it goes past them.
-      if (call.tracked) return started(arrived);
-    }
-    if (state.admission.in_flight() >= state.admission.limit()) state.sweep(true, arrived, effects.decided);
-    const Admission::Answer answer = state.admission.offer(waiting, arrived, effects.decided);
-    if (answer.offer == Admission::Offer::admitted) {
-      call.placed = true;
-      if (!state.pass_breaker(call.call, call.tracked, patience, arrived)) {
-        state.admission.release(Duration::zero(), arrived, effects.decided);
-        return refused(RejectReason::breaker, state.breaker.retry_after(arrived));
-      }
-      return started(arrived);
-    }
-    if (answer.offer == Admission::Offer::rejected) return refused(answer.reason, answer.retry_after);
-    // The breaker is asked when it gets its place: it judges calls from their real start.
-    try {
-      state.queued.insert(&waiting);
-    } catch (...) {
-      state.admission.withdraw(waiting);
-      throw;
-    }
-    next = Next::wait;
+    if (state.guard.free_places() == 0) state.sweep(true, arrived, effects.decided);
+    settled(state.guard.offer(call, request_deadline, arrived, effects.decided));
   });
-  if (next == Next::refused) refuse(reason, retry_after);
-  if (next == Next::go) return;
+  if (answer.offer == Guard::Offer::refused) refuse(answer.reason, answer.retry_after);
+  if (answer.offer == Guard::Offer::go) return;
 
   const auto withdraw = [&] {
     std::lock_guard guard(state.lock);
-    if (!state.admission.withdraw(waiting)) return false;
-    state.queued.erase(&waiting);
-    return true;
+    return state.guard.withdraw(call);
   };
   const auto give_up = [&](Instant at, CallOutcome as, bool admitted) {
     state.locked(*this, at, [&](State::Effects& effects) {
       ++state.counts[static_cast<std::size_t>(as)];
-      if (admitted) state.admission.release(Duration::zero(), at, effects.decided);
+      if (admitted) state.guard.give_back(call, at, effects.decided);
     });
     state.outcomes[static_cast<std::size_t>(as)]->add();
   };
@@ -127,16 +86,10 @@ void Upstream::begin_slowly(Call::State& call, Instant arrived, Instant request_
   if (withdrawn) verdict = woken >= request_deadline ? RejectReason::deadline : RejectReason::queue_timeout;
 
   state.locked(*this, woken, [&](State::Effects& effects) {
-    if (!admitted) return refused(*verdict, state.breaker.retry_after(woken));
-    call.placed = true;
-    const Duration patience = std::max(call.deadline - woken, Duration::zero());
-    if (!state.pass_breaker(call.call, call.tracked, patience, woken)) {
-      state.admission.release(Duration::zero(), woken, effects.decided);
-      return refused(RejectReason::breaker, state.breaker.retry_after(woken));
-    }
-    started(woken);
+    if (admitted) return settled(state.guard.start(call, woken, effects.decided));
+    settled({Guard::Offer::refused, *verdict, state.guard.breaker().retry_after(woken)});
   });
-  if (next == Next::refused) refuse(reason, retry_after);
+  if (answer.offer == Guard::Offer::refused) refuse(answer.reason, answer.retry_after);
 }
 
 bool Upstream::try_retry() {
@@ -144,7 +97,7 @@ bool Upstream::try_retry() {
   bool allowed = false;
   state_->locked(*this, at, [&](State::Effects& effects) {
     state_->sweep(false, at, effects.decided);
-    allowed = state_->retries.try_retry(at);
+    allowed = state_->guard.try_retry(at);
   });
   return allowed;
 }
@@ -153,19 +106,22 @@ const std::string& Upstream::name() const { return state_->name; }
 
 int Upstream::limit() const {
   std::lock_guard guard(state_->lock);
-  return state_->limit_in_force();
+  return state_->guard.limit();
 }
 
 int Upstream::in_flight() const {
-  std::lock_guard guard(state_->lock);
-  int in_flight = state_->in_flight;
-  telemetry::read_together(state_->shards.get(), [&](const Shard& shard) { in_flight += shard.in_flight; });
+  const Instant at = std::chrono::steady_clock::now();
+  int in_flight = 0;
+  state_->locked(*this, at, [&](State::Effects& effects) {
+    state_->sweep(false, at, effects.decided);
+    in_flight = state_->guard.in_flight();
+  });
   return in_flight;
 }
 
-BreakerState Upstream::breaker() const {
+decision::BreakerState Upstream::breaker() const {
   std::lock_guard guard(state_->lock);
-  return state_->breaker.state();
+  return state_->guard.breaker().state();
 }
 
 }  // namespace penstock

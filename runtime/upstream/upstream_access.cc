@@ -1,6 +1,5 @@
 #include "runtime/upstream/upstream_access.h"
 
-#include <algorithm>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
@@ -10,108 +9,88 @@
 namespace penstock {
 
 std::unique_ptr<Upstream> UpstreamAccess::make(const decision::UpstreamPolicy& policy, bool guarded,
-                                               MetricsRegistry& metrics, OnTransition on_transition) {
+                                               MetricsRegistry& metrics, Listener listener) {
   return std::unique_ptr<Upstream>(
-      new Upstream(std::make_unique<Upstream::State>(policy, guarded, metrics, std::move(on_transition))));
+      new Upstream(std::make_unique<Upstream::State>(policy, guarded, metrics, std::move(listener))));
 }
 
 void UpstreamAccess::apply(Upstream& upstream, const decision::UpstreamPolicy& policy, bool shadow, Instant now) {
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
+  state.locked(upstream, now, [&](auto& effects) {
     // Shards know what the old policy said.
     state.sweep(true, now, effects.decided);
-    if (policy.breaker != state.policy.breaker || policy.timeout != state.policy.timeout) {
-      state.breaker.set_policy(policy.breaker, policy.timeout, now);
-    }
-    if (policy.retry_budget != state.policy.retry_budget) state.retries.set_ratio(policy.retry_budget);
-    state.policy = policy;
-    state.shadow = shadow;
-    state.update_limit(effects, now);
+    state.guard.set_policy(policy, shadow, now, effects.decided);
   });
 }
 
-void UpstreamAccess::tick(Upstream& upstream, Instant now, double memory_pressure, int bulkhead) {
+UpstreamAccess::Asks UpstreamAccess::tick(Upstream& upstream, const decision::UpstreamGuard::Tick& tick) {
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
-    state.tick_breaker(now, memory_pressure, effects);
-    state.admission.expire(now, effects.decided);
-    if (!state.guarded) return;
-    state.bulkhead = bulkhead;
-    state.update_limit(effects, now);
+  Asks asks{};
+  state.locked(upstream, tick.now, [&](auto& effects) {
+    state.tick(tick, effects);
+    asks = {state.guard.cause_test().wants_test(), state.guard.cause_test().testing()};
   });
+  return asks;
 }
 
-void UpstreamAccess::set_directive(Upstream& upstream, std::optional<int> limit, Instant now) {
+void UpstreamAccess::set_directive(Upstream& upstream, std::optional<int> limit, Instant now, bool tight,
+                                   bool fleet_leads) {
   if (limit && *limit < 1) {
     throw std::invalid_argument("upstream " + upstream.name() + ": limit " + std::to_string(*limit) + " is below 1");
   }
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
-    state.directive = limit;
-    state.update_limit(effects, now);
+  state.locked(upstream, now, [&](auto& effects) {
+    state.guard.set_directive(limit, now, effects.decided, tight, fleet_leads);
   });
 }
 
 void UpstreamAccess::force(Upstream& upstream, decision::BreakerForce force, std::string reason, Instant now) {
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
+  state.locked(upstream, now, [&](auto& effects) {
     state.sweep(false, now, effects.decided);
-    state.breaker.force(force, std::move(reason), now);
+    state.guard.force(force, std::move(reason), now, effects.decided);
   });
 }
 
 void UpstreamAccess::trip(Upstream& upstream, std::string reason, Instant now) {
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
+  state.locked(upstream, now, [&](auto& effects) {
     state.sweep(false, now, effects.decided);
-    state.breaker.trip(std::move(reason), now);
+    state.guard.trip(std::move(reason), now, effects.decided);
   });
 }
 
 void UpstreamAccess::release_lease(Upstream& upstream, Instant now) {
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, now, [&](Upstream::State::Effects& effects) {
-    state.directive.reset();
-    if (state.breaker.forced() != decision::BreakerForce::automatic) {
-      state.breaker.force(decision::BreakerForce::automatic, "the lease ended", now);
-    }
-    if (state.guarded) state.update_limit(effects, now);
+  state.locked(upstream, now, [&](auto& effects) {
+    state.sweep(false, now, effects.decided);
+    state.guard.release_lease(now, effects.decided);
   });
 }
 
 decision::UpstreamPolicy UpstreamAccess::policy(const Upstream& upstream) {
   std::lock_guard guard(upstream.state_->lock);
-  return upstream.state_->policy;
+  return upstream.state_->guard.policy();
 }
 
 Runtime::UpstreamStats UpstreamAccess::stats(const Upstream& upstream, Instant now) {
-  const Upstream::State& state = *upstream.state_;
-  const auto count = [&](CallOutcome outcome) { return state.counts[static_cast<std::size_t>(outcome)]; };
-  std::lock_guard guard(state.lock);
-  Runtime::UpstreamStats stats{
-      .name = state.name,
-      .limit = state.limit_in_force(),
-      .in_flight = state.in_flight,
-      .waiting = state.admission.queue_length(),
-      .attempts = state.attempts,
-      .ok = count(CallOutcome::ok),
-      .errors = count(CallOutcome::error),
-      .timeouts = count(CallOutcome::timeout),
-      .cancelled = count(CallOutcome::cancelled),
-      .rejected = state.counts[kRejectedOutcome],
-      .latency = state.latency,
-      .oldest = state.breaker.oldest(now),
-      .breaker = state.breaker.state(),
-      .usefulness = state.breaker.usefulness(),
-  };
-  telemetry::read_together(state.shards.get(), [&](const Upstream::Shard& shard) {
-    stats.in_flight += shard.in_flight;
-    stats.attempts += shard.attempts;
-    stats.ok += shard.ok;
-    stats.latency += shard.latency;
-    stats.oldest = std::max(stats.oldest, shard.lane.oldest(now));
+  Upstream::State& state = *upstream.state_;
+  Runtime::UpstreamStats stats;
+  state.locked(upstream, now, [&](auto& effects) {
+    state.sweep(false, now, effects.decided);
+    stats = state.stats(now);
   });
   return stats;
+}
+
+std::vector<std::string> UpstreamAccess::explain(const Upstream& upstream, Instant now) {
+  Upstream::State& state = *upstream.state_;
+  std::vector<std::string> lines;
+  state.locked(upstream, now, [&](auto& effects) {
+    state.sweep(false, now, effects.decided);
+    lines = state.guard.explain(now);
+  });
+  return lines;
 }
 
 std::uint64_t UpstreamAccess::slow_paths(const Upstream& upstream) {

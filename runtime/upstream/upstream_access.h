@@ -5,10 +5,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "penstock/decision/circuit_breaker.h"
 #include "penstock/decision/policy.h"
+#include "penstock/decision/upstream_guard.h"
 #include "penstock/metrics.h"
+#include "penstock/node_decision.h"
 #include "penstock/runtime.h"
 #include "penstock/upstream.h"
 
@@ -16,26 +19,36 @@ namespace penstock {
 
 // What the registry does with upstreams beyond their public interface. Thread-safe like it.
 struct UpstreamAccess {
-  // Called without any lock, on the thread on which the breaker changed.
-  using OnTransition = std::function<void(const Upstream&, const decision::CircuitBreaker::Transition&)>;
+  // Called without any lock, on the thread on which it was decided; may be unset.
+  struct Listener {
+    std::function<void(const Upstream&, const decision::CircuitBreaker::Transition&)> transition;
+    std::function<void(const Upstream&, const NodeDecision&)> decision;
+  };
 
   // `guarded` false: calls are only counted. `metrics` outlives the upstream.
   static std::unique_ptr<Upstream> make(const decision::UpstreamPolicy& policy, bool guarded, MetricsRegistry& metrics,
-                                        OnTransition on_transition);
+                                        Listener listener);
 
   // In shadow mode limits and breaker are computed and exported, and refuse nothing.
   static void apply(Upstream& upstream, const decision::UpstreamPolicy& policy, bool shadow, Instant now);
-  // `bulkhead` bounds the calls in or waiting for the upstream.
-  static void tick(Upstream& upstream, Instant now, double memory_pressure, int bulkhead);
+  struct Asks {
+    bool wants_test;
+    bool testing;
+  };
+  // Every 100 ms. Whether it wants to be tested for the cause of its slowness, or is.
+  static Asks tick(Upstream& upstream, const decision::UpstreamGuard::Tick& tick);
 
-  // A lease's limit; unset: the policy's.
-  static void set_directive(Upstream& upstream, std::optional<int> limit, Instant now);
+  // A lease's limit; unset: the policy's. See decision::UpstreamGuard::set_directive().
+  static void set_directive(Upstream& upstream, std::optional<int> limit, Instant now, bool tight = true,
+                            bool fleet_leads = false);
   static void force(Upstream& upstream, decision::BreakerForce force, std::string reason, Instant now);
   static void trip(Upstream& upstream, std::string reason, Instant now);
   static void release_lease(Upstream& upstream, Instant now);
 
   static decision::UpstreamPolicy policy(const Upstream& upstream);
   static Runtime::UpstreamStats stats(const Upstream& upstream, Instant now);
+  // What holds and why, a fact a line.
+  static std::vector<std::string> explain(const Upstream& upstream, Instant now);
   // Begins and ends that took the upstream's lock, and so wrote what all threads share.
   static std::uint64_t slow_paths(const Upstream& upstream);
 };

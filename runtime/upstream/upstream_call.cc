@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -70,19 +71,23 @@ Upstream::Call::~Call() {
   finish(std::uncaught_exceptions() > state_->exceptions ? CallOutcome::error : CallOutcome::cancelled);
 }
 
-void Upstream::Call::finish(CallOutcome outcome) {
+void Upstream::Call::finish(CallOutcome outcome) { finish(to_guarded(outcome), std::nullopt); }
+
+void Upstream::Call::finish_refused(std::optional<Duration> retry_after) {
+  finish(decision::GuardedOutcome::refused, retry_after);
+}
+
+void Upstream::Call::finish(decision::GuardedOutcome outcome, std::optional<Duration> retry_after) {
   if (!state_) throw std::logic_error("a call to an upstream is finished twice");
   const std::unique_ptr<State> ended = std::move(state_);
   Upstream::State& upstream = *ended->upstream->state_;
   // Threads differ by what a moment may be old.
   const Instant at = std::max(fiber::recent_now(), ended->started);
-  if (outcome != CallOutcome::ok || ended->shard == nullptr || !upstream.end_here(*ended, at)) {
-    upstream.locked(*ended->upstream, at, [&](Upstream::State::Effects& effects) {
-      ++upstream.slow_paths;
-      upstream.end(*ended, outcome, at, effects);
-    });
+  if (outcome != decision::GuardedOutcome::ok || ended->shard == nullptr || !upstream.end_here(*ended, at)) {
+    upstream.end_slowly(*ended, outcome, retry_after, at);
   }
-  upstream.outcomes[static_cast<std::size_t>(outcome)]->add();
+  if (outcome == decision::GuardedOutcome::refused) upstream.refusals.add();
+  upstream.outcomes[static_cast<std::size_t>(to_call_outcome(outcome))]->add();
   upstream.duration.observe(at - ended->started);
 }
 

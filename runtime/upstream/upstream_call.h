@@ -4,11 +4,13 @@
 #include <exception>
 #include <string>
 
-#include "penstock/decision/circuit_breaker.h"
+#include "penstock/decision/upstream_guard.h"
 #include "penstock/upstream.h"
 #include "runtime/fiber/fiber_state.h"
 
 namespace penstock {
+
+class Waiting;
 
 // Waits of the calling fiber count as waits for an upstream while this lives.
 class Attribution {
@@ -30,7 +32,7 @@ class Attribution {
   fiber::FiberState* fiber_;
 };
 
-struct Upstream::Call::State {
+struct Upstream::Call::State : decision::UpstreamGuard::Call {
   State(const Upstream& of, const std::string& name, fiber::FiberState& fiber)
       : upstream(&of), attribution(name, fiber) {}
 
@@ -40,15 +42,41 @@ struct Upstream::Call::State {
 
   const Upstream* upstream;
   Attribution attribution;
-  decision::CircuitBreaker::Call call;
   // In whose lane the call is; null: in none.
   Shard* shard = nullptr;
-  bool tracked = false;
-  // Holds a place under the limit; probes do not.
-  bool placed = false;
-  Instant started{};
-  Instant deadline{};
+  // While it waits for a place.
+  Waiting* fiber = nullptr;
   int exceptions = std::uncaught_exceptions();
 };
+
+inline decision::GuardedOutcome to_guarded(CallOutcome outcome) {
+  switch (outcome) {
+    case CallOutcome::ok:
+      return decision::GuardedOutcome::ok;
+    case CallOutcome::timeout:
+      return decision::GuardedOutcome::timeout;
+    case CallOutcome::cancelled:
+      return decision::GuardedOutcome::cancelled;
+    case CallOutcome::error:
+      return decision::GuardedOutcome::error;
+  }
+  return decision::GuardedOutcome::error;
+}
+
+// As it is counted: what the upstream refused is an error.
+inline CallOutcome to_call_outcome(decision::GuardedOutcome outcome) {
+  switch (outcome) {
+    case decision::GuardedOutcome::ok:
+      return CallOutcome::ok;
+    case decision::GuardedOutcome::timeout:
+      return CallOutcome::timeout;
+    case decision::GuardedOutcome::cancelled:
+      return CallOutcome::cancelled;
+    case decision::GuardedOutcome::error:
+    case decision::GuardedOutcome::refused:
+      return CallOutcome::error;
+  }
+  return CallOutcome::error;
+}
 
 }  // namespace penstock

@@ -3,89 +3,47 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
-#include <limits>
 #include <utility>
 
+#include "runtime/admission/waiting.h"
 #include "runtime/upstream/upstream_call.h"
+#include "runtime/upstream/upstream_decisions.h"
 
 namespace penstock {
-
-using decision::BreakerState;
 
 namespace {
 
 // Places that a shard is given at a time.
 constexpr int kBatch = 32;
-// A shard has its ticker tell the breaker of its calls; should none come, its next call does.
+// A shard has its ticker tell the guard of its calls; should none come, its next call does.
 constexpr auto kLongestUntold = std::chrono::milliseconds(200);
-
-constexpr int kUnbounded = std::numeric_limits<int>::max();
-// Longest queue that a policy may ask for.
-constexpr int kMaxQueue = 1'000'000;
-
-// Calls wait for as long as they may be useful; they are not shed for having waited. Under a directive the limit is
-// tight on purpose and the queue may stand: then the newest, who are sure to be still there, go first.
-decision::QueuePolicy queue_policy(const decision::UpstreamPolicy& policy, bool directed, int limit, int bulkhead) {
-  decision::QueuePolicy queue;
-  queue.discipline = directed ? decision::QueueDiscipline::newest_first : decision::QueueDiscipline::fifo;
-  queue.max = std::clamp(bulkhead - limit, 0, kMaxQueue);
-  queue.max_wait = policy.timeout;
-  queue.target = std::min(queue.target, queue.max_wait);
-  return queue;
-}
-
-decision::BreakerPolicy breaker_policy(const decision::UpstreamPolicy& policy, bool guarded) {
-  if (guarded) return policy.breaker;
-  decision::BreakerPolicy never;
-  never.usefulness = false;
-  return never;
-}
+constexpr auto kTellBulkheadEvery = std::chrono::seconds(5);
 
 }  // namespace
 
 Upstream::State::State(const decision::UpstreamPolicy& given, bool guarded, MetricsRegistry& metrics,
-                       UpstreamAccess::OnTransition on_transition)
+                       UpstreamAccess::Listener told)
     : name(given.name),
       guarded(guarded),
-      on_transition(std::move(on_transition)),
+      listener(std::move(told)),
       duration(metrics.histogram("penstock_upstream_request_duration_seconds",
                                  "Time of calls that were let through, however they ended.", {{"upstream", name}})),
+      refusals(metrics.counter("penstock_upstream_refused_total",
+                               "Calls that the upstream refused for being too many; they count as errors as well.",
+                               {{"upstream", name}})),
       shards(new Shard[telemetry::shard_count()]),
-      policy(given),
-      bulkhead(kUnbounded),
-      admission(queue_policy(given, false, limit_in_force(), kUnbounded), limit_in_force()),
-      queue(queue_policy(given, false, limit_in_force(), kUnbounded)),
-      breaker(breaker_policy(given, guarded), given.timeout, std::hash<std::string>()(given.name)),
-      retries(given.retry_budget) {
+      guard(given, guarded, false, std::hash<std::string>()(given.name)),
+      places_(guard.places()) {
   for (std::size_t i = 0; i < outcomes.size(); ++i) {
     outcomes[i] = &metrics.counter("penstock_upstream_requests_total", "Calls to third parties by how they ended.",
                                    {{"upstream", name}, {"outcome", kUpstreamOutcomes[i]}});
   }
 }
 
-int Upstream::State::limit_in_force() const {
-  if (!guarded) return kUnbounded;
-  if (policy.limit.mode == decision::LimitMode::fixed) return policy.limit.max;
-  const int assigned = directive ? std::max(*directive, policy.limit.min) : policy.limit.max;
-  return std::min({policy.limit.max, bulkhead, assigned});
-}
-
-void Upstream::State::update_limit(Effects& effects, Instant at) {
-  const int limit = shadow ? kUnbounded : limit_in_force();
-  const decision::QueuePolicy wanted = queue_policy(policy, directive.has_value(), limit, bulkhead);
-  if (wanted != queue) {
-    queue = wanted;
-    admission.set_queue(queue, at, effects.decided);
+Upstream::State::Effects::~Effects() {
+  for (const decision::Verdict& verdict : decided) {
+    static_cast<Call::State*>(verdict.ticket)->fiber->deliver(verdict.rejected);
   }
-  if (limit == admission.limit()) return;
-  // What is free in a shard would be in use above a lower limit.
-  if (limit < admission.limit()) sweep(true, at, effects.decided);
-  admission.set_limit(limit, at, effects.decided);
-}
-
-bool Upstream::State::pass_breaker(decision::CircuitBreaker::Call& call, bool& tracked, Duration patience, Instant at) {
-  tracked = breaker.begin(call, patience, at);
-  return tracked || shadow;
 }
 
 bool Upstream::State::begin_here(Call::State& call, Instant arrived, Instant request_deadline) {
@@ -93,9 +51,6 @@ bool Upstream::State::begin_here(Call::State& call, Instant arrived, Instant req
   std::lock_guard guard(shard.lock);
   if (shard.credit == 0 || request_deadline <= arrived || shard.lane.untold_for(arrived) > kLongestUntold) return false;
   --shard.credit;
-  ++shard.in_flight;
-  ++shard.attempts;
-  ++shard.untold_attempts;
   call.shard = &shard;
   call.tracked = call.placed = true;
   call.started = arrived;
@@ -106,92 +61,138 @@ bool Upstream::State::begin_here(Call::State& call, Instant arrived, Instant req
 
 bool Upstream::State::end_here(Call::State& call, Instant at) {
   Shard& shard = *call.shard;
-  const Duration took = at - call.started;
   std::lock_guard guard(shard.lock);
   if (!shard.open || !shard.lane.end(call.call, at)) return false;
   ++shard.credit;
-  --shard.in_flight;
-  ++shard.ok;
-  shard.latency += took;
-  shard.ended.add(took);
+  shard.ended.add(at - call.started);
   return true;
 }
 
-void Upstream::State::end(Call::State& call, CallOutcome outcome, Instant at, Effects& effects) {
-  const Duration took = at - call.started;
-  ++counts[static_cast<std::size_t>(outcome)];
-  latency += took;
-  // The breaker judges by what came before.
-  sweep(false, at, effects.decided);
-  if (call.shard != nullptr) {
-    std::lock_guard guard(call.shard->lock);
-    --call.shard->in_flight;
-    breaker.end(call.call, outcome, at);
-  } else {
-    --in_flight;
-    if (call.tracked) breaker.end(call.call, outcome, at);
-  }
-  if (call.placed) admission.release(took, at, effects.decided);
+void Upstream::State::end_slowly(Call::State& call, decision::GuardedOutcome outcome,
+                                 std::optional<Duration> retry_after, Instant at) {
+  locked(*call.upstream, at, [&](Effects& effects) {
+    ++slow_paths;
+    // The guard judges by what came before.
+    sweep(false, at, effects.decided);
+    if (outcome != decision::GuardedOutcome::ok) {
+      ++counts[static_cast<std::size_t>(to_call_outcome(outcome))];
+      failed_latency += at - call.started;
+    }
+    std::unique_lock<SpinLock> of_lane;
+    if (call.shard != nullptr) of_lane = std::unique_lock(call.shard->lock);
+    guard.end(call, outcome, retry_after, at, effects.decided);
+  });
 }
 
 void Upstream::State::sweep(bool close, Instant at, std::vector<decision::Verdict>& decided) {
   if (open_shards == 0) return;
   int places = 0;
-  std::int64_t attempts_told = 0;
   for (std::size_t i = 0; i < telemetry::shard_count(); ++i) {
     Shard& shard = shards[i];
     if (!shard.open) continue;
-    std::lock_guard guard(shard.lock);
-    breaker.collect(shard.lane, at);
-    admission.tell(std::exchange(shard.ended, {}), at);
-    attempts_told += std::exchange(shard.untold_attempts, 0);
+    std::lock_guard of_shard(shard.lock);
+    guard.collect(shard.lane, std::exchange(shard.ended, {}), at);
     const int kept = close ? 0 : std::min(shard.credit, 2 * kBatch);
     places += shard.credit - kept;
     shard.credit = kept;
     shard.open = !close;
   }
   if (close) open_shards = 0;
-  if (attempts_told != 0) retries.call(at, attempts_told);
-  if (places != 0) admission.give_back(places, at, decided);
+  if (places != 0) guard.give_back_places(places, at, decided);
 }
 
 bool Upstream::State::open_shard(Instant at) {
-  if (admission.queue_length() != 0 || !breaker.steady(at)) return false;
-  const int free = admission.limit() - admission.in_flight();
-  const int places = std::min(kBatch, free / static_cast<int>(2 * telemetry::shard_count()));
+  if (!guard.steady(at)) return false;
+  const int places = std::min(kBatch, guard.free_places() / static_cast<int>(2 * telemetry::shard_count()));
   if (places <= 0) return false;
   Shard& shard = mine();
-  std::lock_guard guard(shard.lock);
-  shard.credit += admission.reserve(places);
+  std::lock_guard of_shard(shard.lock);
+  shard.credit += guard.reserve(places);
   if (shard.open) return true;
   shard.open = true;
   ++open_shards;
-  shard.timeout = timeout_in_force();
-  shard.longest_patience = policy.timeout;
-  breaker.entrust(shard.lane);
+  shard.timeout = guard.timeout_in_force();
+  shard.longest_patience = guard.policy().timeout;
+  guard.entrust(shard.lane);
   return true;
 }
 
-void Upstream::State::tick_breaker(Instant at, double memory_pressure, Effects& effects) {
-  sweep(false, at, effects.decided);
+void Upstream::State::tick(const decision::UpstreamGuard::Tick& tick, Effects& effects) {
+  sweep(false, tick.now, effects.decided);
   for (std::size_t i = 0; i < telemetry::shard_count(); ++i) {
-    std::lock_guard guard(shards[i].lock);
-    breaker.age(shards[i].lane, at);
+    std::lock_guard of_shard(shards[i].lock);
+    guard.age(shards[i].lane, tick.now);
   }
-  breaker.tick(at, memory_pressure);
+  guard.tick(tick, effects.decided);
+}
+
+Runtime::UpstreamStats Upstream::State::stats(Instant at) const {
+  const auto count = [&](CallOutcome outcome) { return counts[static_cast<std::size_t>(outcome)]; };
+  const decision::UpstreamCounts counted = guard.counts(at);
+  const decision::CauseTest::Hold& hold = guard.cause_test().holds();
+  Runtime::UpstreamStats stats{
+      .name = name,
+      .limit = guard.limit(),
+      .in_flight = counted.in_flight,
+      .waiting = counted.waiting,
+      .attempts = static_cast<std::uint64_t>(counted.attempts),
+      .ok = static_cast<std::uint64_t>(counted.ok),
+      .errors = count(CallOutcome::error),
+      .timeouts = count(CallOutcome::timeout),
+      .cancelled = count(CallOutcome::cancelled),
+      .rejected = counts[kRejectedOutcome],
+      .latency = counted.latency + failed_latency,
+      .oldest = guard.breaker().oldest(at),
+      .breaker = guard.breaker().state(),
+      .usefulness = guard.breaker().usefulness(),
+      .refused = static_cast<std::uint64_t>(counted.refused),
+      .ok_latency = counted.latency,
+      .mean_age = counted.mean_age,
+      .patience = guard.breaker().patience(),
+      .in_trouble = guard.signals().in_trouble(),
+      .usual_latency = guard.signals().usual_latency(),
+      .current_latency = guard.signals().latency(),
+      .rate = guard.bucket().rate(),
+      .cause_state = hold.state,
+      .cause = hold.verdict,
+      .bound_by = guard.bound_by(),
+      .fleet_leads = guard.fleet_leads(),
+  };
+  telemetry::read_together(shards.get(), [&](const Shard& shard) {
+    stats.oldest = std::max(stats.oldest, shard.lane.oldest(at));
+  });
+  return stats;
 }
 
 void Upstream::State::settle(Effects& effects, Instant at) {
-  while (auto transition = breaker.take_transition()) effects.transitions.push_back(std::move(*transition));
-  if (!breaker.steady(at)) sweep(true, at, effects.decided);
-  for (const decision::Verdict& verdict : effects.decided) queued.erase(static_cast<Waiting*>(verdict.ticket));
-  if (queued.empty() || shadow || breaker.state() != BreakerState::open) return;
-  // What waits for a place would only be refused when it got one.
-  effects.decided.reserve(effects.decided.size() + queued.size());
-  for (Waiting* waiting : queued) {
-    if (admission.withdraw(*waiting)) effects.decided.push_back({waiting, RejectReason::breaker});
+  while (auto transition = guard.take_transition()) effects.transitions.push_back(std::move(*transition));
+  while (auto decision = guard.take_decision()) {
+    const decision::LimitPolicy& limit = guard.policy().limit;
+    const bool acts = limit.knee_test == decision::KneeTest::act && limit.mode == decision::LimitMode::adaptive;
+    effects.decisions.push_back(cause_decision(name, *decision, !acts || guard.shadow()));
   }
-  queued.clear();
+  // What is free in a shard would be in use above a lower limit.
+  if (!guard.steady(at) || guard.places() < std::exchange(places_, guard.places())) sweep(true, at, effects.decided);
+  if (!guarded) return;
+  if (guard.bucket().active() != obeys_rate_) {
+    obeys_rate_ = !obeys_rate_;
+    effects.decisions.push_back(rate_decision(name, guard.bucket(), at, guard.shadow()));
+  }
+  if (const bool squeezed = guard.bound_by() == "bulkhead";
+      squeezed != squeezed_ && at - squeeze_told_ >= kTellBulkheadEvery) {
+    squeezed_ = squeezed;
+    squeeze_told_ = at;
+    effects.decisions.push_back(bulkhead_decision(name, squeezed, guard.limit(), guard.shadow()));
+  }
+}
+
+void Upstream::State::tell(const Upstream& upstream, const Effects& effects) const {
+  if (listener.transition) {
+    for (const auto& transition : effects.transitions) listener.transition(upstream, transition);
+  }
+  if (listener.decision) {
+    for (const NodeDecision& decision : effects.decisions) listener.decision(upstream, decision);
+  }
 }
 
 }  // namespace penstock

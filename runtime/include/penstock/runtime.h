@@ -10,10 +10,12 @@
 #include <string_view>
 #include <vector>
 
+#include "penstock/decision/cause_test.h"
 #include "penstock/decision/circuit_breaker.h"
 #include "penstock/decision/policy.h"
 #include "penstock/fiber.h"
 #include "penstock/metrics.h"
+#include "penstock/node_decision.h"
 #include "penstock/pool.h"
 #include "penstock/upstream.h"
 
@@ -89,7 +91,10 @@ class Runtime {
 
   // What a controller's lease imposes, until release_lease() (or the next push) returns it to the local rules.
   void set_pool_limit(std::string_view pool, int limit);
-  void set_upstream_limit(std::string_view upstream, std::optional<int> limit);
+  // `tight`: the queue before the limit stands on purpose, and so goes newest first, with a bounded wait.
+  // `fleet_leads`: the fleet looks for the cause of slowness, so that this node does not by itself.
+  void set_upstream_limit(std::string_view upstream, std::optional<int> limit, bool tight = true,
+                          bool fleet_leads = false);
   void set_breaker(std::string_view upstream, decision::BreakerForce force, std::string reason);
   void trip_breaker(std::string_view upstream, std::string reason);
   void set_draining(bool draining);
@@ -113,6 +118,26 @@ class Runtime {
     Duration oldest;
     decision::BreakerState breaker;
     std::optional<double> usefulness;
+    // Of errors: calls that the upstream refused for being too many.
+    std::uint64_t refused;
+    // Of those that were ok.
+    Duration ok_latency;
+    // Of the calls in flight.
+    Duration mean_age;
+    // What callers can wait for an answer, typically.
+    Duration patience;
+    // Latency is far above what is usual.
+    bool in_trouble;
+    Duration usual_latency, current_latency;
+    // Calls a second that go out, while the upstream refuses more; unset: any.
+    std::optional<double> rate;
+    // Of the test for the cause of slowness.
+    decision::CauseState cause_state;
+    decision::Cause cause;
+    // What sets the limit: "max", "bulkhead", "directive", "cause", "min", "none".
+    std::string_view bound_by;
+    // The fleet looks for the cause; this node does not by itself.
+    bool fleet_leads;
   };
   struct BreakerEvent {
     std::string upstream;
@@ -125,10 +150,19 @@ class Runtime {
     std::uint64_t resident_bytes;
     Duration cpu;
     std::uint64_t fibers;
+    // Share in [0,1] of the memory that requests may use and that is used.
+    double memory_pressure;
+    // How long what was ready waited for the CPU, on average over the last tick.
+    Duration run_delay;
   };
   Stats stats() const;
   // Transitions of breakers since the last call by the one consumer that takes them (the agent).
   std::vector<BreakerEvent> take_breaker_events();
+  // The same of all other decisions, at most the latest 1000. Each was logged as one line of JSON when it was made.
+  std::vector<NodeDecision> take_decisions();
+  // What holds for an upstream and why, with numbers, a fact a line. Throws std::invalid_argument when no policy names
+  // it.
+  std::vector<std::string> explain_upstream(std::string_view name) const;
 
   MetricsRegistry& metrics();
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -12,10 +13,14 @@
 
 namespace penstock {
 
+namespace decision {
+enum class GuardedOutcome;
+}
+
 using decision::CallOutcome;
 
-// The guard around every call to one third party: limit of calls in flight, circuit breaker, deadline, retry budget,
-// and the account of where the request's time goes. Thread-safe. While places are free and all is well, threads share no
+// The guard around every call to one third party: limit of calls in flight, circuit breaker, the rate that a full
+// upstream bears, the test for the cause of its slowness, deadline, retry budget, and the account of where the request's time goes. Thread-safe. While places are free and all is well, threads share no
 // cache line that a call writes, and a call allocates nothing.
 class Upstream {
  public:
@@ -27,19 +32,24 @@ class Upstream {
     ~Call();
     // At most once.
     void finish(CallOutcome outcome);
+    // The same for a call that the upstream refused because there were too many (HTTP 429, or 503 with Retry-After;
+    // gRPC RESOURCE_EXHAUSTED): an error, and once a share of the calls is refused, calls go out at the rate that the
+    // upstream accepts. `retry_after`: when it asked to be called again, if it did; obeyed while most are refused.
+    void finish_refused(std::optional<Duration> retry_after = std::nullopt);
     // min(policy's timeout, what is left of the request's deadline).
     Instant deadline() const;
 
    private:
     friend class Upstream;
     struct State;
+    void finish(decision::GuardedOutcome outcome, std::optional<Duration> retry_after);
     explicit Call(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;
   };
 
   // From a fiber. Waits for a place under the limit, at most until the call's deadline; probes of the breaker do not
   // wait. Throws Cancelled, or Rejected: breaker (also when it opens while this waits), limit (memory allows no more to
-  // wait), queue_timeout, deadline (it has passed, or less is left than recent calls took at least).
+  // wait, or the upstream refuses more), queue_timeout, deadline (it has passed, or less is left than recent calls took at least).
   Call begin();
 
   // Runs fn as a call: its waits end at the call's deadline (DeadlineExceeded, counted as timeout), a returned value

@@ -30,7 +30,7 @@ class TokenBucket {
   // True: the call may go out.
   bool take(Instant now);
   // How it ended.
-  void accepted(Instant now);
+  void accepted(Instant now, std::int64_t calls = 1);
   void refused(Instant now, std::optional<Duration> retry_after);
   // Every 100 ms.
   void tick(Instant now);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -87,7 +88,8 @@ class UpstreamGuard {
     // Of the node's TestCalendar.
     bool may_test = true;
   };
-  // Every 100 ms. The limit may fall: places that lanes hold are given back before.
+  // Every 100 ms. The limit may fall: an owner with lanes has collected them before, and takes the places that they
+  // hold back, if places() fell, before it lets anybody else decide.
   void tick(const Tick& tick, std::vector<Verdict>& decided);
 
   void set_policy(const UpstreamPolicy& policy, bool shadow, Instant now, std::vector<Verdict>& decided);
@@ -101,6 +103,12 @@ class UpstreamGuard {
   void release_lease(Instant now, std::vector<Verdict>& decided);
 
   const UpstreamPolicy& policy() const { return policy_; }
+  bool shadow() const { return shadow_; }
+  bool fleet_leads() const { return fleet_leads_; }
+  // Of a call; a shadow policy ends none.
+  Duration timeout_in_force() const {
+    return shadow_ ? std::max(policy_.timeout, UpstreamPolicy{}.timeout) : policy_.timeout;
+  }
   // What would be in force without shadow; INT_MAX: unbounded.
   int limit() const { return limit_in_force(); }
   // What binds: "max", "bulkhead", "directive", "cause", "min", "none".
@@ -122,6 +130,9 @@ class UpstreamGuard {
 
   // Nobody waits, the breaker is steady, and no rate is in force: lanes may begin and end calls.
   bool steady(Instant now) const;
+  // What the admission enforces: limit(), or unbounded in shadow mode; and how many of these places are free.
+  int places() const { return admission_.limit(); }
+  int free_places() const { return std::max(0, admission_.limit() - admission_.in_flight()); }
   int reserve(int places) { return admission_.reserve(places); }
   void give_back_places(int places, Instant now, std::vector<Verdict>& decided);
   void entrust(CallLane& lane) const { breaker_.entrust(lane); }

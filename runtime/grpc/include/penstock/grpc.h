@@ -76,8 +76,9 @@ class Server {
 // - A call that the upstream refuses ends at once with UNAVAILABLE ("upstream payments: breaker"), without a byte sent;
 //   DEADLINE_EXCEEDED when no time is left for it.
 // - A fiber that is cancelled cancels its call: CANCELLED. Calls return a status and do not throw; the next wait does.
-// - UNAVAILABLE, INTERNAL, UNKNOWN, DATA_LOSS and RESOURCE_EXHAUSTED count as errors of the upstream, DEADLINE_EXCEEDED
-//   as a timeout, CANCELLED as cancelled, all others as answers.
+// - UNAVAILABLE, INTERNAL, UNKNOWN and DATA_LOSS count as errors of the upstream, RESOURCE_EXHAUSTED as a refusal, with
+//   the delay of its RetryInfo (Upstream::Call::finish_refused()), DEADLINE_EXCEEDED as a timeout, CANCELLED as
+//   cancelled, all others as answers.
 //
 // Calls made on a plain thread, and those of the asynchronous and callback interfaces, are gRPC's own, and not guarded.
 // Interceptors of gRPC's are not run for calls on fibers. Thread-safe. Used up before the runtime is destroyed. Throws

@@ -39,9 +39,9 @@ class UpstreamShards : public testing::TestWithParam<int> {
   }
 
   void make() {
-    upstream = UpstreamAccess::make(policy, true, metrics, [](const auto&, const auto&) {});
+    upstream = UpstreamAccess::make(policy, true, metrics, {});
   }
-  void tick() { UpstreamAccess::tick(*upstream, now(), 0, 100'000); }
+  void tick() { UpstreamAccess::tick(*upstream, {.now = now(), .bulkhead = 100'000}); }
   Runtime::UpstreamStats stats() const { return UpstreamAccess::stats(*upstream, now()); }
 
   // Runs fn(thread) as a fiber on each thread.
@@ -99,7 +99,7 @@ TEST_P(UpstreamShards, ACallAllocatesNothing) {
 TEST_P(UpstreamShards, NobodyIsRefusedWhileAPlaceIsIdleElsewhere) {
   constexpr int kLimit = 500;
   Threads threads(static_cast<unsigned>(GetParam()));
-  UpstreamAccess::tick(*upstream, now(), 0, kLimit);
+  UpstreamAccess::tick(*upstream, {.now = now(), .bulkhead = kLimit});
   const auto fill = [&] {
     std::vector<Upstream::Call> calls;
     for (int k = 0; k < kLimit; ++k) calls.push_back(upstream->begin());
@@ -251,7 +251,7 @@ TEST_P(UpstreamShards, ALoweredLimitHoldsForCallsThatAreHeldOnAllThreads) {
   }
   const int all = kEach * GetParam();
   UpstreamAccess::set_directive(*upstream, 5, now());
-  UpstreamAccess::tick(*upstream, now(), 0, 5);
+  UpstreamAccess::tick(*upstream, {.now = now(), .bulkhead = 5});
   EXPECT_EQ(upstream->in_flight(), all) << "it drains";
   const auto refused = [&](unsigned thread) {
     bool thrown = false;

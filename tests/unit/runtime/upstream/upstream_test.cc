@@ -38,11 +38,13 @@ class UpstreamOfTwo : public testing::Test {
     policy.breaker.error_ratio = 0.5;
     policy.breaker.min_calls = 10;
     policy.timeout = 10s;
-    upstream = UpstreamAccess::make(policy, true, metrics, [this](const Upstream& of, const auto& transition) {
-      EXPECT_EQ(&of, upstream.get());
-      transitions.push_back(std::string(to_string(transition.from)) + ">" + std::string(to_string(transition.to)) +
-                            ":" + transition.reason);
-    });
+    upstream = UpstreamAccess::make(policy, true, metrics,
+                                    {.transition = [this](const Upstream& of, const auto& transition) {
+                                      EXPECT_EQ(&of, upstream.get());
+                                      transitions.push_back(std::string(to_string(transition.from)) + ">" +
+                                                            std::string(to_string(transition.to)) + ":" +
+                                                            transition.reason);
+                                    }});
   }
 
   Runtime::UpstreamStats stats() const { return UpstreamAccess::stats(*upstream, now()); }
@@ -214,7 +216,7 @@ TEST_F(UpstreamOfTwo, ErrorsOpenTheBreakerAndSuccessfulProbesCloseIt) {
       } catch (const std::exception&) {
       }
     }
-    UpstreamAccess::tick(*upstream, now(), 0, 1000);
+    UpstreamAccess::tick(*upstream, {.now = now(), .bulkhead = 1000});
     EXPECT_EQ(upstream->breaker(), BreakerState::open);
     EXPECT_EQ(reason_of([&] { upstream->begin(); }), RejectReason::breaker);
     EXPECT_TRUE(eventually([&] {
@@ -222,7 +224,7 @@ TEST_F(UpstreamOfTwo, ErrorsOpenTheBreakerAndSuccessfulProbesCloseIt) {
         upstream->call([] {});
       } catch (const Rejected&) {
       }
-      UpstreamAccess::tick(*upstream, now(), 0, 1000);
+      UpstreamAccess::tick(*upstream, {.now = now(), .bulkhead = 1000});
       return upstream->breaker() == BreakerState::closed;
     }));
   });
@@ -267,7 +269,7 @@ TEST_F(UpstreamOfTwo, TheLimitIsTheLeastOfPolicyDirectiveAndMemory) {
   EXPECT_THROW(UpstreamAccess::set_directive(*upstream, 0, now()), std::invalid_argument);
   UpstreamAccess::release_lease(*upstream, now());
   EXPECT_EQ(upstream->limit(), 100);
-  UpstreamAccess::tick(*upstream, now(), 0, 30);
+  UpstreamAccess::tick(*upstream, {.now = now(), .bulkhead = 30});
   EXPECT_EQ(upstream->limit(), 30);
   policy.limit.mode = decision::LimitMode::fixed;
   UpstreamAccess::apply(*upstream, policy, false, now());
@@ -276,7 +278,7 @@ TEST_F(UpstreamOfTwo, TheLimitIsTheLeastOfPolicyDirectiveAndMemory) {
 }
 
 TEST_F(UpstreamOfTwo, MemoryBoundsThoseThatWaitAsWell) {
-  UpstreamAccess::tick(*upstream, now(), 0, 3);
+  UpstreamAccess::tick(*upstream, {.now = now(), .bulkhead = 3});
   Threads threads;
   threads.run([&] {
     Upstream::Call first = upstream->begin();
@@ -322,13 +324,13 @@ TEST(UnguardedUpstream, OnlyCounts) {
   decision::UpstreamPolicy policy;
   policy.name = "other";
   policy.limit.max = 1;
-  auto upstream = UpstreamAccess::make(policy, false, metrics, [](const auto&, const auto&) {});
+  auto upstream = UpstreamAccess::make(policy, false, metrics, {});
   Threads threads;
   threads.run([&] {
     std::vector<Upstream::Call> calls;
     for (int i = 0; i < 50; ++i) calls.push_back(upstream->begin());
     for (Upstream::Call& call : calls) call.finish(CallOutcome::error);
-    UpstreamAccess::tick(*upstream, now(), 1, 1);
+    UpstreamAccess::tick(*upstream, {.now = now(), .memory_pressure = 1, .bulkhead = 1});
     EXPECT_EQ(upstream->breaker(), BreakerState::closed);
     upstream->call([] {});
   });
@@ -346,7 +348,7 @@ TEST_P(UpstreamOnThreads, NeverHasMoreInFlightThanTheLimitAndLosesNoPlace) {
   policy.name = "payments";
   policy.limit = {.mode = decision::LimitMode::adaptive, .min = 1, .max = kHighest};
   policy.breaker.usefulness = false;
-  auto upstream = UpstreamAccess::make(policy, true, metrics, [](const auto&, const auto&) {});
+  auto upstream = UpstreamAccess::make(policy, true, metrics, {});
   Occupancy places;
   {
     Threads threads(GetParam());
@@ -378,7 +380,7 @@ TEST_P(UpstreamOnThreads, NeverHasMoreInFlightThanTheLimitAndLosesNoPlace) {
               sleep_for(200us);
               fibers[i].cancel();
               UpstreamAccess::set_directive(*upstream, 1 + static_cast<int>(random() % kHighest), now());
-              UpstreamAccess::tick(*upstream, now(), 0, 1000);
+              UpstreamAccess::tick(*upstream, {.now = now(), .bulkhead = 1000});
               if (i == 50) {
                 UpstreamAccess::force(*upstream, BreakerForce::open, "test", now());
                 UpstreamAccess::force(*upstream, BreakerForce::closed, "test", now());

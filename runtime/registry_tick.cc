@@ -1,0 +1,100 @@
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "penstock/decision/pool_sizing.h"
+#include "penstock/fiber.h"
+#include "runtime/admission/pool_access.h"
+#include "runtime/registry.h"
+#include "runtime/telemetry/process_metrics.h"
+#include "runtime/upstream/upstream_access.h"
+
+// The node's loop: ten times a second.
+namespace penstock {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto kTick = 100ms;
+constexpr auto kComplainEvery = 5s;
+
+Instant steady_now() { return std::chrono::steady_clock::now(); }
+
+}  // namespace
+
+void Registry::run_ticker() {
+  Instant next_complaint{};
+  for (Instant next = steady_now();;) {
+    next = std::max(next + kTick, steady_now());
+    sleep_until(next);
+    try {
+      tick(steady_now());
+    } catch (const std::exception& e) {
+      // Out of memory, most likely. Breakers must go on being judged.
+      if (const Instant now = steady_now(); now >= next_complaint) {
+        next_complaint = now + kComplainEvery;
+        spdlog::error("a tick of pools and breakers failed: {}", e.what());
+      }
+    }
+  }
+}
+
+void Registry::tick(Instant now) {
+  const std::vector<Pool*> pools = this->pools();
+  const std::vector<Upstream*> upstreams = this->upstreams();
+  std::int64_t budget = 0;
+  int in_pools = 0;
+  for (const Pool* pool : pools) {
+    budget += PoolAccess::memory_bytes(*pool);
+    in_pools += pool->in_flight() + pool->queue_length();
+  }
+  std::vector<int> calls;
+  int in_calls = 0;
+  for (const Upstream* upstream : upstreams) {
+    const Runtime::UpstreamStats stats = UpstreamAccess::stats(*upstream, now);
+    in_calls += calls.emplace_back(stats.in_flight + stats.waiting);
+  }
+  // Work that no pool admitted shows in its calls only.
+  const int in_flight = std::max(in_pools, in_calls);
+  memory_.sample(static_cast<std::int64_t>(telemetry::resident_bytes()), in_flight);
+  const std::int64_t each = memory_.bytes_per_request();
+  const double pressure = std::min(1.0, static_cast<double>(in_flight * each) / static_cast<double>(budget));
+
+  memory_pressure_.store(pressure, std::memory_order_relaxed);
+  const Duration run_delay = measure_run_delay();
+  // The fleet's nodes test together: at marks of the wall clock.
+  const Duration wall = std::chrono::system_clock::now().time_since_epoch();
+
+  for (std::size_t i = 0; i < upstreams.size(); ++i) {
+    // What may be in or waiting for it is bounded by memory; limit.max bounds only what is in it.
+    decision::UpstreamPolicy policy = UpstreamAccess::policy(*upstreams[i]);
+    policy.limit.max = std::numeric_limits<int>::max();
+    const UpstreamAccess::Asks asks = UpstreamAccess::tick(
+        *upstreams[i], {.now = now,
+                        .wall = wall,
+                        .memory_pressure = pressure,
+                        .bulkhead = decision::bulkhead(policy, budget, (in_flight - calls[i]) * each, each),
+                        .run_delay = run_delay,
+                        .may_test = calendar_.may_test(policy.name)});
+    if (asks.wants_test || asks.testing) calendar_.ask(policy.name, asks.testing, wall);
+  }
+  calendar_.resolve();
+  for (Pool* pool : pools) PoolAccess::tick(*pool, now, each);
+}
+
+// Mean of what was told since the last tick; zero when nothing ran.
+Duration Registry::measure_run_delay() {
+  if (run_delays_ == nullptr) return Duration::zero();
+  const std::uint64_t count = run_delays_->count();
+  const double sum = run_delays_->sum_seconds();
+  const std::uint64_t more = count - std::exchange(run_delay_count_, count);
+  const double took = sum - std::exchange(run_delay_sum_, sum);
+  const Duration mean = more > 0 ? decision::from_seconds(took / static_cast<double>(more)) : Duration::zero();
+  run_delay_.store(mean.count(), std::memory_order_relaxed);
+  return mean;
+}
+
+}  // namespace penstock
