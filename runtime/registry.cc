@@ -280,7 +280,10 @@ std::vector<Runtime::UpstreamStats> Registry::upstream_stats() const {
 }
 
 std::vector<std::string> Registry::explain_upstream(std::string_view name) const {
-  return UpstreamAccess::explain(existing(name), steady_now());
+  for (const Upstream* upstream : upstreams()) {
+    if (upstream->name() == name) return UpstreamAccess::explain(*upstream, steady_now());
+  }
+  throw std::invalid_argument("no upstream \"" + std::string(name) + "\"");
 }
 
 }  // namespace penstock

@@ -77,6 +77,7 @@ class Registry {
   void watch_run_delay(const Histogram& run_delay) { run_delays_ = &run_delay; }
   // Of the last tick.
   double memory_pressure() const { return memory_pressure_.load(std::memory_order_relaxed); }
+  bool in_trouble() const { return in_trouble_.load(std::memory_order_relaxed); }
   Duration run_delay() const { return Duration(run_delay_.load(std::memory_order_relaxed)); }
 
  private:
@@ -113,6 +114,7 @@ class Registry {
   std::uint64_t run_delay_count_ = 0;
   double run_delay_sum_ = 0;
   std::atomic<double> memory_pressure_{0};
+  std::atomic<bool> in_trouble_{false};
   std::atomic<Duration::rep> run_delay_{0};
 
   // Serialises apply().

@@ -1,3 +1,6 @@
+#include <optional>
+#include <string_view>
+
 #include "runtime/admission/pool_access.h"
 #include "runtime/registry.h"
 #include "runtime/upstream/upstream_access.h"
@@ -59,6 +62,53 @@ void Registry::register_metrics() {
       if (upstream.name != "other") emit({{"upstream", upstream.name}}, upstream.limit);
     }
   });
+  const auto guarded = [&](std::string_view name, std::string_view help, auto value) {
+    metrics_.collect(name, help, "gauge", [this, value](const Emit& emit) {
+      for (const auto& upstream : upstream_stats()) {
+        if (upstream.name == "other") continue;
+        if (const std::optional<double> now = value(upstream)) emit({{"upstream", upstream.name}}, *now);
+      }
+    });
+  };
+  using Stats = Runtime::UpstreamStats;
+  guarded("penstock_upstream_waiting", "Calls that wait for a place under the limit.",
+          [](const Stats& upstream) { return std::optional<double>(upstream.waiting); });
+  guarded("penstock_upstream_rate_limit",
+          "Calls a second that go out while the upstream refuses more; absent while it does not.",
+          [](const Stats& upstream) { return upstream.rate; });
+  guarded("penstock_upstream_latency_seconds", "Latency as the test for the cause of slowness sees it.",
+          [](const Stats& upstream) { return std::optional(decision::seconds(upstream.current_latency)); });
+  guarded("penstock_upstream_usual_latency_seconds", "Latency when all is well.",
+          [](const Stats& upstream) { return std::optional(decision::seconds(upstream.usual_latency)); });
+  guarded("penstock_upstream_usefulness",
+          "Probability that a call succeeds before its deadline; absent without enough evidence.",
+          [](const Stats& upstream) { return upstream.usefulness; });
+  metrics_.collect("penstock_upstream_cause_state", "1 for the state of the test for the cause of slowness.", "gauge",
+                   [this](const Emit& emit) {
+                     using decision::CauseState;
+                     for (const auto& upstream : upstream_stats()) {
+                       if (upstream.name == "other") continue;
+                       for (CauseState state : {CauseState::free, CauseState::freeze, CauseState::cut,
+                                                CauseState::search, CauseState::track}) {
+                         emit({{"upstream", upstream.name}, {"state", std::string(decision::to_string(state))}},
+                              upstream.cause_state == state ? 1 : 0);
+                       }
+                     }
+                   });
+  metrics_.collect(
+      "penstock_upstream_cause", "1 for the verdict on whose fault the upstream's trouble is.", "gauge",
+      [this](const Emit& emit) {
+        using decision::Cause;
+        for (const auto& upstream : upstream_stats()) {
+          if (upstream.name == "other") continue;
+          for (Cause cause : {Cause::none, Cause::theirs, Cause::ours, Cause::full, Cause::dead, Cause::unidentified}) {
+            emit({{"upstream", upstream.name}, {"verdict", std::string(decision::to_string(cause))}},
+                 upstream.cause == cause ? 1 : 0);
+          }
+        }
+      });
+  metrics_.collect("penstock_node_memory_pressure", "Share of the memory that requests may use and that is used.",
+                   "gauge", [this](const Emit& emit) { emit({}, memory_pressure()); });
   metrics_.collect("penstock_breaker_state", "1 for the state in which the circuit breaker is.", "gauge",
                    [this](const Emit& emit) {
                      for (const auto& upstream : upstream_stats()) {

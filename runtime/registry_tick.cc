@@ -66,6 +66,7 @@ void Registry::tick(Instant now) {
   memory_pressure_.store(pressure, std::memory_order_relaxed);
   const Duration run_delay = measure_run_delay();
   // The fleet's nodes test together: at marks of the wall clock.
+  bool in_trouble = false;
   const Duration wall = std::chrono::system_clock::now().time_since_epoch();
 
   for (std::size_t i = 0; i < upstreams.size(); ++i) {
@@ -79,9 +80,11 @@ void Registry::tick(Instant now) {
                         .bulkhead = decision::bulkhead(policy, budget, (in_flight - calls[i]) * each, each),
                         .run_delay = run_delay,
                         .may_test = calendar_.may_test(policy.name)});
+    in_trouble = in_trouble || asks.in_trouble || asks.testing;
     if (asks.wants_test || asks.testing) calendar_.ask(policy.name, asks.testing, wall);
   }
   calendar_.resolve();
+  in_trouble_.store(in_trouble, std::memory_order_relaxed);
   for (Pool* pool : pools) PoolAccess::tick(*pool, now, each);
 }
 

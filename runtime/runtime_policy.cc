@@ -46,6 +46,8 @@ Runtime::Stats Runtime::stats() const {
 
 std::vector<Runtime::BreakerEvent> Runtime::take_breaker_events() { return state_->registry->take_breaker_events(); }
 
+bool Runtime::in_trouble() const { return state_->registry->in_trouble(); }
+
 std::vector<NodeDecision> Runtime::take_decisions() { return state_->registry->take_decisions(); }
 
 std::vector<std::string> Runtime::explain_upstream(std::string_view name) const {

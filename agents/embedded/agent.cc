@@ -30,6 +30,12 @@ using std::chrono::steady_clock;
 
 // Counters that the connection does not take are dropped: the next ones hold everything that these did.
 constexpr std::size_t kMaxBacklog = 8;
+// While an upstream is in trouble: the fleet's test for the cause lives on what nodes stream. And how often is looked
+// whether one is.
+constexpr auto kTroubledPeriod = std::chrono::milliseconds(100);
+constexpr auto kLookEvery = std::chrono::milliseconds(100);
+// Decisions that wait for the stream; the oldest are forgotten, the log has them.
+constexpr std::size_t kMaxUnsent = 1000;
 
 std::string read_file(const std::string& path, const char* option) {
   std::ifstream file(path, std::ios::binary);
@@ -112,6 +118,11 @@ struct Agent::State {
   void take(const v1::Push& push, agent::Stream& stream, Instant now);
   // True when the lease ended now.
   bool expire(Instant now);
+  // What the controller or the options ask for, or more often in trouble.
+  Duration counters_period() const {
+    const Duration asked = receiver.counters_period().value_or(options.counters_period);
+    return runtime.in_trouble() ? std::min<Duration>(asked, kTroubledPeriod) : asked;
+  }
   void pause(std::chrono::milliseconds duration);
   void note_status();
   bool stopping() {
@@ -137,6 +148,7 @@ struct Agent::State {
   agent::PushReceiver receiver;
   agent::Backoff backoff;
   std::vector<Runtime::BreakerEvent> unsent_events;
+  std::vector<NodeDecision> unsent_decisions;
 
   mutable std::mutex mutex;
   std::condition_variable changed;
@@ -189,11 +201,20 @@ void Agent::State::send_counters(agent::Stream& stream, Instant now) {
   auto events = runtime.take_breaker_events();
   unsent_events.insert(unsent_events.end(), std::make_move_iterator(events.begin()),
                        std::make_move_iterator(events.end()));
+  auto decisions = runtime.take_decisions();
+  unsent_decisions.insert(unsent_decisions.end(), std::make_move_iterator(decisions.begin()),
+                          std::make_move_iterator(decisions.end()));
+  const auto bound = [](auto& unsent) {
+    if (unsent.size() > kMaxUnsent) unsent.erase(unsent.begin(), unsent.end() - kMaxUnsent);
+  };
+  bound(unsent_events);
+  bound(unsent_decisions);
   if (stream.backlog() >= kMaxBacklog) return;
   v1::AgentMessage message;
   v1::Counters& counters = *message.mutable_counters();
-  counters = agent::to_counters(runtime.stats(), unsent_events);
+  counters = agent::to_counters(runtime.stats(), unsent_events, unsent_decisions);
   unsent_events.clear();
+  unsent_decisions.clear();
   *counters.mutable_uptime() = policy::to_proto(now - started);
   *counters.mutable_start_time() = policy::to_proto(started_wall);
   counters.set_scheduler_threads(runtime.threads());
@@ -217,6 +238,7 @@ void Agent::State::serve(agent::Stream& stream) {
   receiver.open_stream();
   const Instant first_push_due = steady_clock::now() + options.connect_timeout;
   Instant counters_due = first_push_due;
+  Instant last_counters = steady_clock::now();
   bool connected = false;
   std::string ending;
   while (!stopping()) {
@@ -232,7 +254,7 @@ void Agent::State::serve(agent::Stream& stream) {
       break;
     }
     const Instant due = std::min({receiver.lease_end(), counters_due, connected ? Instant::max() : first_push_due});
-    const auto message = stream.receive(std::min(due, now + std::chrono::seconds(1)));
+    const auto message = stream.receive(std::min(due, now + kLookEvery));
     now = steady_clock::now();
     if (message && message->has_push()) {
       take(message->push(), stream, now);
@@ -251,9 +273,12 @@ void Agent::State::serve(agent::Stream& stream) {
         break;
       }
     }
+    // Trouble that has just begun does not wait for the next turn.
+    counters_due = std::min(counters_due, connected ? last_counters + counters_period() : counters_due);
     if (now >= counters_due) {
       send_counters(stream, now);
-      counters_due = std::max(counters_due + options.counters_period, now);
+      counters_due = std::max(counters_due + counters_period(), now);
+      last_counters = now;
     }
     note_status();
   }

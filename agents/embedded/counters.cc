@@ -39,6 +39,36 @@ void fill(v1::UpstreamCounters& out, const Runtime::UpstreamStats& upstream) {
   *out.mutable_oldest() = TimeUtil::NanosecondsToDuration(upstream.oldest.count());
   out.set_breaker(to_proto(upstream.breaker));
   if (upstream.usefulness) out.set_usefulness(*upstream.usefulness);
+  out.set_refused(upstream.refused);
+  *out.mutable_ok_latency() = TimeUtil::NanosecondsToDuration(upstream.ok_latency.count());
+  *out.mutable_mean_age() = TimeUtil::NanosecondsToDuration(upstream.mean_age.count());
+  *out.mutable_patience() = TimeUtil::NanosecondsToDuration(upstream.patience.count());
+  out.set_refusing(upstream.rate.has_value());
+  out.set_in_trouble(upstream.in_trouble);
+  if (upstream.ok > 0) {
+    *out.mutable_usual_latency() = TimeUtil::NanosecondsToDuration(upstream.usual_latency.count());
+    *out.mutable_current_latency() = TimeUtil::NanosecondsToDuration(upstream.current_latency.count());
+  }
+  out.set_cause_state(std::string(to_string(upstream.cause_state)));
+  out.set_cause_verdict(std::string(to_string(upstream.cause)));
+  out.set_bound_by(std::string(upstream.bound_by));
+}
+
+void fill(v1::NodeDecision& out, const NodeDecision& decision) {
+  out.set_kind(decision.kind);
+  out.set_name(decision.name);
+  out.set_action(decision.action);
+  out.set_reason(decision.reason);
+  out.set_verdict(decision.verdict);
+  if (decision.confidence) out.set_confidence(*decision.confidence);
+  out.set_message(decision.message);
+  out.set_formula(decision.formula);
+  out.set_would_change(decision.would_change);
+  auto& evidence = *out.mutable_evidence()->mutable_fields();
+  for (const auto& [name, value] : decision.evidence) evidence[name].set_number_value(value);
+  const auto since_epoch = std::chrono::duration_cast<std::chrono::nanoseconds>(decision.time.time_since_epoch());
+  *out.mutable_time() = TimeUtil::NanosecondsToTimestamp(since_epoch.count());
+  out.set_shadow(decision.shadow);
 }
 
 void fill(v1::BreakerTransition& out, const Runtime::BreakerEvent& event) {
@@ -64,14 +94,18 @@ v1::BreakerState to_proto(decision::BreakerState state) {
   return v1::BREAKER_STATE_UNSPECIFIED;
 }
 
-v1::Counters to_counters(const Runtime::Stats& stats, const std::vector<Runtime::BreakerEvent>& events) {
+v1::Counters to_counters(const Runtime::Stats& stats, const std::vector<Runtime::BreakerEvent>& events,
+                         const std::vector<NodeDecision>& decisions) {
   v1::Counters out;
   for (const auto& pool : stats.pools) fill(*out.add_pools(), pool);
   for (const auto& upstream : stats.upstreams) fill(*out.add_upstreams(), upstream);
   for (const auto& event : events) fill(*out.add_transitions(), event);
+  for (const auto& decision : decisions) fill(*out.add_decisions(), decision);
   out.set_resident_bytes(stats.resident_bytes);
   *out.mutable_cpu() = TimeUtil::NanosecondsToDuration(stats.cpu.count());
   out.set_fibers(stats.fibers);
+  out.set_memory_pressure(stats.memory_pressure);
+  *out.mutable_run_delay() = TimeUtil::NanosecondsToDuration(stats.run_delay.count());
   return out;
 }
 

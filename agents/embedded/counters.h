@@ -9,7 +9,8 @@
 namespace penstock::agent {
 
 // What the process has done since it began, as the controller reads it.
-v1::Counters to_counters(const Runtime::Stats& stats, const std::vector<Runtime::BreakerEvent>& events);
+v1::Counters to_counters(const Runtime::Stats& stats, const std::vector<Runtime::BreakerEvent>& events,
+                         const std::vector<NodeDecision>& decisions);
 
 v1::BreakerState to_proto(decision::BreakerState state);
 

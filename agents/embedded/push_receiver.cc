@@ -18,6 +18,8 @@ using errors::Reason;
 
 constexpr std::chrono::seconds kTtlMin{1};
 constexpr std::chrono::minutes kTtlMax{10};
+constexpr std::chrono::milliseconds kCountersPeriodMin{50};
+constexpr std::chrono::seconds kCountersPeriodMax{10};
 constexpr std::string_view kDefaultPool = "default";
 
 Error directive_invalid(std::vector<errors::Violation> violations) {
@@ -139,6 +141,12 @@ std::optional<Error> PushReceiver::judge(const v1::Push& push, std::optional<dec
 
 std::optional<Error> PushReceiver::judge_directives(const v1::Push& push, const decision::Policy& policy) const {
   std::vector<errors::Violation> violations;
+  if (push.has_counters_period()) {
+    const decision::Duration period = policy::to_chrono(push.counters_period());
+    if (period < kCountersPeriodMin || period > kCountersPeriodMax) {
+      violations.push_back({"counters_period", "must be between 50ms and 10s"});
+    }
+  }
   for (int i = 0; i < push.pools_size(); ++i) {
     const auto& directive = push.pools(i);
     const std::string field = absl::StrCat("pools[", i, "]");
@@ -169,13 +177,14 @@ void PushReceiver::carry_out(const v1::Push& push) {
   for (const auto& directive : push.pools()) runtime_.set_pool_limit(directive.pool(), directive.limit());
   for (const auto& directive : push.upstreams()) carry_out(directive);
   if (push.has_drain()) runtime_.set_draining(push.drain());
+  if (push.has_counters_period()) counters_period_ = policy::to_chrono(push.counters_period());
 }
 
 void PushReceiver::carry_out(const v1::UpstreamDirective& directive) {
   const std::string& upstream = directive.upstream();
   std::optional<int> limit;
   if (directive.has_limit()) limit = directive.limit();
-  runtime_.set_upstream_limit(upstream, limit);
+  runtime_.set_upstream_limit(upstream, limit, directive.tight(), directive.fleet_leads());
 
   v1::BreakerOverride& in_force = breakers_.try_emplace(upstream, v1::BREAKER_OVERRIDE_AUTO).first->second;
   v1::BreakerOverride wanted = directive.breaker();
@@ -204,6 +213,7 @@ bool PushReceiver::expire(Instant now) {
   if (!lease_end_ || now < *lease_end_) return false;
   lease_end_.reset();
   breakers_.clear();
+  counters_period_.reset();
   runtime_.release_lease();
   return true;
 }

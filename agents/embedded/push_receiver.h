@@ -34,6 +34,9 @@ class PushReceiver {
   // Returns directives to the policy's fallback if the lease has ended; true when that happened now.
   bool expire(decision::Instant now);
 
+  // What the controller asks for; unset: nothing.
+  std::optional<decision::Duration> counters_period() const { return counters_period_; }
+
   bool leased() const { return lease_end_.has_value(); }
   // Instant::max() without a lease.
   decision::Instant lease_end() const { return lease_end_.value_or(decision::Instant::max()); }
@@ -72,6 +75,7 @@ class PushReceiver {
   std::uint64_t taken_ = 0;
   std::uint64_t refused_ = 0;
   std::string refusal_;
+  std::optional<decision::Duration> counters_period_;
 };
 
 }  // namespace penstock::agent

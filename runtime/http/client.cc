@@ -98,8 +98,7 @@ Response Client::State::attempt(Upstream& upstream, ClientHost& host, const Call
   return response;
 }
 
-void Client::State::answered(Upstream& upstream, ClientHost& host, Upstream::Call& call,
-                             const Response& response) {
+void Client::State::answered(Upstream& upstream, ClientHost& host, Upstream::Call& call, const Response& response) {
   const bool failed = response.status >= options.error_status;
   std::optional<Duration> retry_after;
   if (response.status == 429 || response.status == 503) retry_after = http::retry_after(response);

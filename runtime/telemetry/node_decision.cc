@@ -13,11 +13,13 @@ std::string to_json(const NodeDecision& decision) {
   boost::json::object object;
   object["time"] =
       fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", std::chrono::time_point_cast<std::chrono::milliseconds>(decision.time));
-  object["decision"] = decision.action;
-  if (!decision.name.empty()) object[decision.kind] = decision.name;
+  object["event"] = "decision";
   const auto add = [&](const char* key, const std::string& text) {
     if (!text.empty()) object[key] = text;
   };
+  add("kind", decision.kind);
+  add("name", decision.name);
+  add("action", decision.action);
   add("reason", decision.reason);
   add("verdict", decision.verdict);
   if (decision.confidence) object["confidence"] = *decision.confidence;
@@ -29,7 +31,7 @@ std::string to_json(const NodeDecision& decision) {
     for (const auto& [name, value] : decision.evidence) evidence[name] = value;
     object["evidence"] = std::move(evidence);
   }
-  object["shadow"] = decision.shadow;
+  if (decision.shadow) object["shadow"] = true;
   return boost::json::serialize(object);
 }
 

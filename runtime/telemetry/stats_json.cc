@@ -68,6 +68,20 @@ std::string stats_json(const Runtime& runtime) {
                                {"oldest_seconds", decision::seconds(upstream.oldest)},
                                {"breaker", boost::json::string(state.data(), state.size())}};
     if (upstream.usefulness) object["usefulness"] = *upstream.usefulness;
+    const auto text = [](std::string_view word) { return boost::json::string(word.data(), word.size()); };
+    object["bound_by"] = text(upstream.bound_by);
+    object["refused"] = upstream.refused;
+    if (upstream.rate) object["rate"] = *upstream.rate;
+    object["latency_seconds"] = decision::seconds(upstream.current_latency);
+    object["usual_latency_seconds"] = decision::seconds(upstream.usual_latency);
+    object["cause_state"] = text(decision::to_string(upstream.cause_state));
+    object["cause"] = text(decision::to_string(upstream.cause));
+    object["fleet_leads"] = upstream.fleet_leads;
+    if (upstream.name != "other") {
+      boost::json::array why;
+      for (const std::string& line : runtime.explain_upstream(upstream.name)) why.emplace_back(line);
+      object["why"] = std::move(why);
+    }
     upstreams.push_back(std::move(object));
   }
   boost::json::array sockets;
@@ -96,6 +110,8 @@ std::string stats_json(const Runtime& runtime) {
                           {"avg_rt_seconds", completed > 0 ? busy / completed : 0.0},
                           {"fibers", stats.fibers},
                           {"rss", stats.resident_bytes},
+                          {"memory_pressure", stats.memory_pressure},
+                          {"run_delay_seconds", decision::seconds(stats.run_delay)},
                           {"cpu_seconds", decision::seconds(stats.cpu)},
                           {"threads", std::move(threads)},
                           {"pools", std::move(pools)},

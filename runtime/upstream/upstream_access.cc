@@ -28,7 +28,7 @@ UpstreamAccess::Asks UpstreamAccess::tick(Upstream& upstream, const decision::Up
   Asks asks{};
   state.locked(upstream, tick.now, [&](auto& effects) {
     state.tick(tick, effects);
-    asks = {state.guard.cause_test().wants_test(), state.guard.cause_test().testing()};
+    asks = {state.guard.cause_test().wants_test(), state.guard.cause_test().testing(), state.in_trouble()};
   });
   return asks;
 }
@@ -39,9 +39,8 @@ void UpstreamAccess::set_directive(Upstream& upstream, std::optional<int> limit,
     throw std::invalid_argument("upstream " + upstream.name() + ": limit " + std::to_string(*limit) + " is below 1");
   }
   Upstream::State& state = *upstream.state_;
-  state.locked(upstream, now, [&](auto& effects) {
-    state.guard.set_directive(limit, now, effects.decided, tight, fleet_leads);
-  });
+  state.locked(upstream, now,
+               [&](auto& effects) { state.guard.set_directive(limit, now, effects.decided, tight, fleet_leads); });
 }
 
 void UpstreamAccess::force(Upstream& upstream, decision::BreakerForce force, std::string reason, Instant now) {

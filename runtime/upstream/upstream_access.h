@@ -34,8 +34,10 @@ struct UpstreamAccess {
   struct Asks {
     bool wants_test;
     bool testing;
+    bool in_trouble;
   };
-  // Every 100 ms. Whether it wants to be tested for the cause of its slowness, or is.
+  // Every 100 ms. Whether it wants to be tested for the cause of its slowness, or is; whether it is much slower than
+  // usual.
   static Asks tick(Upstream& upstream, const decision::UpstreamGuard::Tick& tick);
 
   // A lease's limit; unset: the policy's. See decision::UpstreamGuard::set_directive().

@@ -59,7 +59,8 @@ NodeDecision rate_decision(const std::string& upstream, const decision::TokenBuc
     made.would_change = "nothing is refused and no call held back for 5 s";
     made.evidence.emplace_back("rate", *bucket.rate());
   } else {
-    made.message = "the upstream has refused nothing, and no call was held back, for a while: calls go out as they come";
+    made.message =
+        "the upstream has refused nothing, and no call was held back, for a while: calls go out as they come";
   }
   return made;
 }

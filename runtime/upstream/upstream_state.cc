@@ -149,7 +149,7 @@ Runtime::UpstreamStats Upstream::State::stats(Instant at) const {
       .ok_latency = counted.latency,
       .mean_age = counted.mean_age,
       .patience = guard.breaker().patience(),
-      .in_trouble = guard.signals().in_trouble(),
+      .in_trouble = in_trouble(),
       .usual_latency = guard.signals().usual_latency(),
       .current_latency = guard.signals().latency(),
       .rate = guard.bucket().rate(),
@@ -158,9 +158,8 @@ Runtime::UpstreamStats Upstream::State::stats(Instant at) const {
       .bound_by = guard.bound_by(),
       .fleet_leads = guard.fleet_leads(),
   };
-  telemetry::read_together(shards.get(), [&](const Shard& shard) {
-    stats.oldest = std::max(stats.oldest, shard.lane.oldest(at));
-  });
+  telemetry::read_together(shards.get(),
+                           [&](const Shard& shard) { stats.oldest = std::max(stats.oldest, shard.lane.oldest(at)); });
   return stats;
 }
 

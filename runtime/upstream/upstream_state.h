@@ -83,6 +83,10 @@ struct Upstream::State {
   // Ages calls, and has the guard judge.
   void tick(const decision::UpstreamGuard::Tick& tick, Effects& effects);
   Runtime::UpstreamStats stats(Instant at) const;
+  // Much slower than usual, or under test for the cause. Of an upstream that nobody calls nothing is known.
+  bool in_trouble() const {
+    return guard.cause_test().unusual() || (guard.signals().in_trouble() && guard.in_flight() + guard.waiting() > 0);
+  }
 
   const std::string name;
   const bool guarded;

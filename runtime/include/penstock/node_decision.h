@@ -38,8 +38,9 @@ struct NodeDecision {
   bool shadow = false;
 };
 
-// As one line: {"time": RFC 3339, "decision": action, "upstream" | "pool": name, "reason", "verdict", "confidence",
-// "message", "formula", "would_change", "evidence": {...}, "shadow"}. What is empty is left out.
+// As one line, with the fields of the controller's log: {"time": RFC 3339, "event": "decision", "kind", "name",
+// "action", "reason", "verdict", "confidence", "message", "formula", "would_change", "evidence": {...}, "shadow"}. What
+// is empty is left out.
 std::string to_json(const NodeDecision& decision);
 
 }  // namespace penstock

@@ -37,9 +37,9 @@ struct RuntimeOptions {
   // /etc/resolv.conf, or the C library on the threads of offload(), with all that /etc/nsswitch.conf names.
   enum class Resolver { c_ares, system } resolver = Resolver::c_ares;
   // By number, such as SIGHUP or SIGUSR1: called as a fiber of the first scheduler thread when the signal comes, from
-  // the construction of the Runtime on. Calls for one signal do not overlap: however often it comes during one, one more
-  // follows. What a function throws is logged. SIGTERM and SIGINT, which stop the runtime, SIGPIPE, which it ignores,
-  // and signals that tell of a fault are refused.
+  // the construction of the Runtime on. Calls for one signal do not overlap: however often it comes during one, one
+  // more follows. What a function throws is logged. SIGTERM and SIGINT, which stop the runtime, SIGPIPE, which it
+  // ignores, and signals that tell of a fault are refused.
   //
   // All of these are blocked on the thread that makes the Runtime, and so on those that it and the runtime start from
   // then on: a thread that was there before must have them blocked itself.
@@ -156,12 +156,14 @@ class Runtime {
     Duration run_delay;
   };
   Stats stats() const;
+  // As of the last tick: an upstream is much slower than usual, or tested for the cause of it. Costs nothing.
+  bool in_trouble() const;
   // Transitions of breakers since the last call by the one consumer that takes them (the agent).
   std::vector<BreakerEvent> take_breaker_events();
   // The same of all other decisions, at most the latest 1000. Each was logged as one line of JSON when it was made.
   std::vector<NodeDecision> take_decisions();
-  // What holds for an upstream and why, with numbers, a fact a line. Throws std::invalid_argument when no policy names
-  // it.
+  // What holds for an upstream and why, with numbers, a fact a line. Throws std::invalid_argument when there is none of
+  // that name.
   std::vector<std::string> explain_upstream(std::string_view name) const;
 
   MetricsRegistry& metrics();

@@ -20,8 +20,9 @@ enum class GuardedOutcome;
 using decision::CallOutcome;
 
 // The guard around every call to one third party: limit of calls in flight, circuit breaker, the rate that a full
-// upstream bears, the test for the cause of its slowness, deadline, retry budget, and the account of where the request's time goes. Thread-safe. While places are free and all is well, threads share no
-// cache line that a call writes, and a call allocates nothing.
+// upstream bears, the test for the cause of its slowness, deadline, retry budget, and the account of where the
+// request's time goes. Thread-safe. While places are free and all is well, threads share no cache line that a call
+// writes, and a call allocates nothing.
 class Upstream {
  public:
   // One call that was let through. Must end with finish(); destroyed without, it counts as an error if an exception is
@@ -49,7 +50,8 @@ class Upstream {
 
   // From a fiber. Waits for a place under the limit, at most until the call's deadline; probes of the breaker do not
   // wait. Throws Cancelled, or Rejected: breaker (also when it opens while this waits), limit (memory allows no more to
-  // wait, or the upstream refuses more), queue_timeout, deadline (it has passed, or less is left than recent calls took at least).
+  // wait, or the upstream refuses more), queue_timeout, deadline (it has passed, or less is left than recent calls took
+  // at least).
   Call begin();
 
   // Runs fn as a call: its waits end at the call's deadline (DeadlineExceeded, counted as timeout), a returned value

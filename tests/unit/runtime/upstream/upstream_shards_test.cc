@@ -38,9 +38,7 @@ class UpstreamShards : public testing::TestWithParam<int> {
     make();
   }
 
-  void make() {
-    upstream = UpstreamAccess::make(policy, true, metrics, {});
-  }
+  void make() { upstream = UpstreamAccess::make(policy, true, metrics, {}); }
   void tick() { UpstreamAccess::tick(*upstream, {.now = now(), .bulkhead = 100'000}); }
   Runtime::UpstreamStats stats() const { return UpstreamAccess::stats(*upstream, now()); }
 

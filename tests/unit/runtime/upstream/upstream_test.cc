@@ -38,13 +38,12 @@ class UpstreamOfTwo : public testing::Test {
     policy.breaker.error_ratio = 0.5;
     policy.breaker.min_calls = 10;
     policy.timeout = 10s;
-    upstream = UpstreamAccess::make(policy, true, metrics,
-                                    {.transition = [this](const Upstream& of, const auto& transition) {
-                                      EXPECT_EQ(&of, upstream.get());
-                                      transitions.push_back(std::string(to_string(transition.from)) + ">" +
-                                                            std::string(to_string(transition.to)) + ":" +
-                                                            transition.reason);
-                                    }});
+    upstream =
+        UpstreamAccess::make(policy, true, metrics, {.transition = [this](const Upstream& of, const auto& transition) {
+                               EXPECT_EQ(&of, upstream.get());
+                               transitions.push_back(std::string(to_string(transition.from)) + ">" +
+                                                     std::string(to_string(transition.to)) + ":" + transition.reason);
+                             }});
   }
 
   Runtime::UpstreamStats stats() const { return UpstreamAccess::stats(*upstream, now()); }
