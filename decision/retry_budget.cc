@@ -24,18 +24,23 @@ RetryBudget::Slot& RetryBudget::slot(Instant now) {
 
 void RetryBudget::call(Instant now, std::int64_t calls) { slot(now).calls += calls; }
 
-bool RetryBudget::try_retry(Instant now) {
+void RetryBudget::succeeded(Instant now) { ++slot(now).succeeded; }
+
+bool RetryBudget::try_retry(Instant now, bool well) {
   if (ratio_ <= 0) return false;
   const std::int64_t second = second_of(now);
   std::int64_t calls = 0;
   std::int64_t retries = 0;
+  std::int64_t succeeded = 0;
   for (const Slot& slot : slots_) {
     if (slot.second > second - kSlots && slot.second <= second) {
       calls += slot.calls;
       retries += slot.retries;
+      succeeded += slot.succeeded;
     }
   }
-  const double allowed = ratio_ * static_cast<double>(calls) + kFloorPerSecond * kSlots;
+  const double earned = well ? kEarned * static_cast<double>(succeeded) : 0;
+  const double allowed = ratio_ * static_cast<double>(calls) + kFloorPerSecond * kSlots + earned;
   if (static_cast<double>(retries + 1) > allowed) return false;
   ++slot(now).retries;
   return true;

@@ -72,6 +72,12 @@ bool UpstreamGuard::tight() const {
          (test_.holds().state == CauseState::track && test_.holds().verdict == Cause::ours);
 }
 
+// More calls than usual do it no harm that could be seen.
+bool UpstreamGuard::well() const {
+  return breaker_.state() == BreakerState::closed && !bucket_.active() && !signals_.in_trouble() && !directive_ &&
+         test_.holds().state == CauseState::free;
+}
+
 QueuePolicy UpstreamGuard::queue_policy(int limit) const {
   QueuePolicy queue;
   queue.discipline = tight() ? QueueDiscipline::newest_first : QueueDiscipline::fifo;
@@ -105,7 +111,7 @@ void UpstreamGuard::begun(Call& call, Instant now) {
 
 UpstreamGuard::Answer UpstreamGuard::offer(Call& call, Instant deadline, Instant now, std::vector<Verdict>& decided) {
   ++counts_.attempts;
-  retries_.call(now);
+  if (!call.retry) retries_.call(now);
   call.tracked = call.placed = false;
   call.deadline = std::min(deadline, now + timeout_in_force());
   if (deadline <= now) return {Offer::refused, RejectReason::deadline};
@@ -155,6 +161,7 @@ void UpstreamGuard::end(Call& call, GuardedOutcome outcome, std::optional<Durati
     case GuardedOutcome::ok:
       ++counts_.ok;
       counts_.latency += took;
+      if (call.retry) retries_.succeeded(now);
       bucket_.accepted(now);
       break;
     case GuardedOutcome::refused:

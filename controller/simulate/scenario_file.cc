@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "penstock/decision/memory_guard.h"
 #include "penstock/v1/scenario.pb.h"
 #include "policy/convert.h"
 #include "policy/text.h"
@@ -22,8 +23,8 @@ using policy::cat;
 constexpr std::int64_t kKiB = 1024;
 constexpr std::int64_t kMiB = 1024 * kKiB;
 
-// Of the memory that an idle node leaves, what requests may use where nothing else is said.
-constexpr double kMemoryForRequests = 0.6;
+// For requests on nodes that have next to no memory; policies take no less.
+constexpr std::int64_t kLeastBudget = kMiB;
 
 // Reads one message, with defaults, and collects what is wrong with it.
 class Converter {
@@ -347,8 +348,9 @@ class Converter {
     policy.name = to_.name;
     policy.service = "shop";
     decision::PoolPolicy pool;
-    const std::int64_t free = to_.nodes.memory_bytes - to_.nodes.idle_memory_bytes;
-    pool.memory_bytes = static_cast<std::int64_t>(static_cast<double>(free) * kMemoryForRequests);
+    pool.memory_bytes =
+        std::max(kLeastBudget,
+                 decision::memory_for_requests({.base = to_.nodes.idle_memory_bytes, .limit = to_.nodes.memory_bytes}));
     policy.pools.push_back(pool);
     for (const PageModel& page : to_.pages) {
       decision::RoutePolicy route;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "penstock/decision/memory_guard.h"
 #include "penstock/decision/pool_sizing.h"
 
 namespace penstock::simulate {
@@ -149,7 +150,7 @@ void PenstockNode::settle(Pool&) {
 }
 
 void PenstockNode::call(const Request& request, const Call& call) {
-  guards_[call.upstream].begin(state_of(request).call, request);
+  guards_[call.upstream].begin(state_of(request).call, request, call);
 }
 
 void PenstockNode::forget_call(const Request& request, const Call& call) {
@@ -181,10 +182,10 @@ void PenstockNode::tick() {
     for (Pool& pool : pools_) pool.imposed.reset();
     for (UpstreamGuard& guard : guards_) guard.release_lease();
   }
-  std::int64_t budget = 0;
+  decision::MemoryState state{.used = host_.memory().used, .base = host_.memory().base, .limit = host_.memory().limit};
   int in_pools = 0;
   for (const Pool& pool : pools_) {
-    budget += pool.policy.memory_bytes;
+    state.budget += pool.policy.memory_bytes;
     in_pools += pool.admission->in_flight() + pool.admission->queue_length();
   }
   int in_calls = 0;
@@ -192,7 +193,9 @@ void PenstockNode::tick() {
   const int in_flight = std::max(in_pools, in_calls);
   memory_.sample(host_.memory().used, in_flight);
   const std::int64_t each = memory_.bytes_per_request();
-  const double pressure = std::min(1.0, static_cast<double>(in_flight * each) / static_cast<double>(budget));
+  state.in_requests = in_flight * each;
+  const double pressure = decision::memory_pressure(state);
+  const std::int64_t budget = decision::memory_for_requests(state);
   for (UpstreamGuard& guard : guards_) {
     decision::UpstreamPolicy policy = guard.policy();
     policy.limit.max = kUnbounded;

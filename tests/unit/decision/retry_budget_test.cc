@@ -47,5 +47,38 @@ TEST(RetryBudget, SurvivesALongLull) {
   EXPECT_EQ(retries(budget, at(1e6)), 10);
 }
 
+TEST(RetryBudget, RetriesThatSucceedPayForMoreWhileTheUpstreamIsWell) {
+  // A hundred calls a second of which half fail; each is tried once more, with the same chance.
+  for (const bool well : {true, false}) {
+    RetryBudget budget(0.1);
+    int refused = 0;
+    for (int i = 0; i < 3000; ++i) {
+      const Instant now = at(i * 0.01);
+      budget.call(now);
+      if (i % 2 == 0) continue;
+      if (!budget.try_retry(now, well)) {
+        refused += i >= 2000;
+      } else if (i % 4 == 1) {
+        budget.succeeded(now);
+      }
+    }
+    if (well) {
+      EXPECT_EQ(refused, 0);
+    } else {
+      EXPECT_GT(refused, 350);
+    }
+  }
+}
+
+TEST(RetryBudget, RetriesThatFailPayForNothing) {
+  RetryBudget budget(0.1);
+  for (int i = 0; i < 1000; ++i) budget.call(at(100 + i * 0.009));
+  int allowed = 0;
+  while (allowed < 10000 && budget.try_retry(at(109), true)) {
+    if (++allowed % 4 == 0) budget.succeeded(at(109));
+  }
+  EXPECT_LT(allowed, 3 * 110);
+}
+
 }  // namespace
 }  // namespace penstock::decision

@@ -53,6 +53,8 @@ class UpstreamGuard {
     // The breaker knows of it. It holds a place under the limit; probes do not.
     bool tracked = false;
     bool placed = false;
+    // Set by the owner: it repeats a call that failed, as try_retry() allowed.
+    bool retry = false;
     Instant started{};
   };
 
@@ -75,7 +77,8 @@ class UpstreamGuard {
   bool withdraw(Call& call);
   // Of a call that a verdict admitted and that does not want to start any more.
   void give_back(Call& call, Instant now, std::vector<Verdict>& decided);
-  bool try_retry(Instant now) { return retries_.try_retry(now); }
+  // Whether a call that failed may be made once more: retry_budget.h.
+  bool try_retry(Instant now) { return retries_.try_retry(now, well()); }
 
   struct Tick {
     Instant now;
@@ -143,6 +146,7 @@ class UpstreamGuard {
  private:
   int limit_in_force() const;
   bool tight() const;
+  bool well() const;
   QueuePolicy queue_policy(int limit) const;
   Answer begin(Call& call, Instant now, std::vector<Verdict>& decided);
   void update_limit(Instant now, std::vector<Verdict>& decided);
