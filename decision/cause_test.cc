@@ -67,6 +67,11 @@ CauseTest::Hold CauseTest::tick(const UpstreamSignals& signals, const CauseConte
                 "the breaker closed: calls come back step by step");
     return hold_;
   }
+  if (context.inherited && hold_.state == CauseState::free && context.knee_test == KneeTest::act) {
+    begin_track(step, *context.inherited, Cause::ours,
+                format("the fleet that led is gone: its limit of %d is continued", *context.inherited));
+    return hold_;
+  }
   switch (hold_.state) {
     case CauseState::free:
       free(step);
@@ -98,6 +103,9 @@ void CauseTest::end_test(Step& step, Cause verdict, Duration hold_off, std::stri
   const Duration mark = hold_off < kHoldOff ? kRetestMark / 2 : kRetestMark;
   const Duration past = (step.context.wall + hold_off) % mark;
   alarmed_ = false;
+  trough_ = {};
+  // What calls waited for is owed: answers break off for a while.
+  next_alarm_ = std::max(next_alarm_, step.now + 2 * step.signals.latency());
   next_test_ = step.now + hold_off + (hold_off > Duration::zero() && past > Duration::zero() ? mark - past : 0s);
   losing_ticks_ = 0;
   returning_ = false;

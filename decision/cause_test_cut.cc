@@ -13,12 +13,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// How long calls are held after an alarm; throughput above this share of the usual is no collapse.
-constexpr Duration kAlarm = 1000ms;
-constexpr double kHalfOfUsual = 0.5;
-// After an alarm only relief counts, and it comes soon.
-constexpr Duration kRelief = 1500ms;
-
 // --- FREEZE
 
 constexpr Duration kShortestFreeze = 400ms;
@@ -32,46 +26,48 @@ constexpr double kCollapsedZ = 3.0;
 
 // --- CUT
 
-// f = 1 - kSpread x sqrt(2 / N): so far below 1 that the midpoint is kSpread / 2 standard errors from either.
-constexpr double kSpread = 5.0;
-constexpr double kStrongestCut = 0.5;
-constexpr double kWeakestCut = 0.75;
-// The verdict is "ours" above f^kMidpoint: nearer to 1 than to f, because a wrong limit costs more than none.
-constexpr double kMidpoint = 0.4;
+// The level: this many times X W_b, and so many more. At the knee itself a little variance starves the upstream. At
+// most so much of what was in flight, else f is too near to 1.
+constexpr double kAboveKnee = 1.6;
+constexpr double kFewMore = 2;
+constexpr double kWeakestCut = 0.5;
+// Usual latencies after which what is fast has been answered; within these.
+constexpr double kSettleLatencies = 3;
+constexpr Duration kShortestSettle = 300ms;
+constexpr Duration kLongestSettle = 1s;
+// Of an alarm: this long after it answers must flow, this share of what flowed then.
+constexpr Duration kAlarm = 1s;
+constexpr double kStillFlows = 0.5;
+constexpr std::int64_t kFewestFlow = 5;
+// Calls are not drained for longer than this share of the patience, and this.
+constexpr double kLongestDrain = 0.6;
+constexpr Duration kLongestDrainMore = 1s;
+// Of the throughput at the level: so many answers, usual latencies, and time, at least.
+constexpr double kRunAnswers = 16;
+constexpr double kRunLatencies = 2;
+constexpr Duration kShortestRun = 200ms;
 constexpr double kGuiltyZ = 2.0;
-constexpr double kInnocentZ = 1.5;
-// Throughput that rises by so much, and so many standard errors, when calls are cut, needs no whole latency.
+constexpr double kInnocentZ = 2.0;
+// Without a verdict for so long, and so many latencies: nothing was told.
+constexpr double kLongestRun = 1.5;
+constexpr Duration kLongestRunMore = 2s;
+// After an alarm: latency that is back to so many usual ones; throughput that rose by so much is worth another look at
+// half of the level, so often.
+constexpr double kRelievedRatio = 3;
 constexpr double kRelieved = 1.2;
-constexpr double kRelievedZ = 2.0;
-constexpr Duration kShortestMeasure = 500ms;
-// Cut for longer than so many latencies and this: nothing was told.
-constexpr double kLongestCut = 3.0;
-constexpr Duration kLongestCutMore = 2s;
+constexpr int kLooks = 4;
 
 // Of the logarithm of a ratio of two counts of independent events.
 double standard_error(double a, double b) { return std::sqrt(1 / std::max(a, 1.0) + 1 / std::max(b, 1.0)); }
 
 }  // namespace
 
-// An upstream that collapses answers some, but far less than it did. One that is slow answers none yet; or as much as
-// before, if the alarm was chance.
-void CauseTest::hold(Step& step) {
-  if (step.now - began_ < kAlarm) return;
-  const UpstreamSignals::Span held = step.signals.since(began_);
-  if (held.ok < kFewestReference || held.throughput() > kHalfOfUsual * usual_throughput_) {
-    alarmed_ = false;
-    end_test(step, Cause::unidentified, 0s,
-             format("%lld answers while calls were held: %s", static_cast<long long>(held.ok),
-                    held.ok < kFewestReference ? "latency jumped, or it is dead" : "no collapse"));
-    return;
-  }
-  evidence_.x_ref = held.throughput();
-  evidence_.calls_ref = static_cast<double>(held.ok);
-  begin_cut(step);
+void CauseTest::theirs(Step& step, std::string sentence) {
+  hold_off_ = std::clamp(kHoldOffGrowth * hold_off_, kHoldOff, kLongestHoldOff);
+  end_test(step, Cause::theirs, hold_off_, std::move(sentence));
 }
 
 void CauseTest::freeze(Step& step) {
-  if (alarmed_) return hold(step);
   const std::int64_t mark = step.context.wall / mark_interval_;
   const UpstreamSignals::Span frozen = step.signals.since(began_);
   // At the same concurrency the same throughput, unless what flows passes by what hangs.
@@ -81,12 +77,9 @@ void CauseTest::freeze(Step& step) {
     evidence_.r = frozen.throughput() / evidence_.x_ref;
     evidence_.calls = static_cast<double>(frozen.ok);
     evidence_.f = 1;
-    hold_off_ = std::clamp(kHoldOffGrowth * hold_off_, kHoldOff, kLongestHoldOff);
-    end_test(
-        step, Cause::theirs, hold_off_,
-        format("throughput fell to %.2f as soon as calls in flight did not grow: the cause is theirs; calls are not "
-               "limited",
-               evidence_.r));
+    theirs(step, format("throughput fell to %.2f as soon as calls in flight did not grow: the cause is theirs; calls "
+                        "are not limited",
+                        evidence_.r));
     return;
   }
   if (mark == mark_) return;
@@ -104,119 +97,134 @@ void CauseTest::freeze(Step& step) {
   // The higher of the two is the safer: a reference from when throughput still rose makes the cut look harmless.
   evidence_.x_ref = std::max(reference.throughput(), frozen.ok >= kFewestReference ? frozen.throughput() : 0);
   evidence_.calls_ref = static_cast<double>(reference.ok);
-  begin_cut(step);
+  begin_cut(step, evidence_.x_ref);
 }
 
-void CauseTest::begin_cut(Step& step) {
+// To the level at which an upstream that answers so much would have usual latency.
+void CauseTest::begin_cut(Step& step, double throughput) {
   n_ref_ = step.counts().in_flight;
   // Little's law: what completions do not show yet, calls in flight do.
   const double little = n_ref_ / std::max(evidence_.x_ref, 1e-6);
-  const double patience = seconds(step.context.patience);
-  w_ref_ = from_seconds(std::min(std::max(seconds(step.signals.latency()), little), patience));
-  const double expected = evidence_.x_ref * std::max(seconds(w_ref_), 1.0);
-  evidence_.f = std::clamp(1 - kSpread * std::sqrt(2 / expected), kStrongestCut, kWeakestCut);
-  const double limit = std::floor(evidence_.f * n_ref_);
-  if (n_ref_ < kFewestInFlight || limit < step.context.min) {
+  w_ref_ = from_seconds(std::min(std::max(seconds(step.signals.latency()), little), seconds(step.context.patience)));
+  const double knee = throughput * seconds(step.signals.usual_latency());
+  const double limit = std::floor(std::min(kAboveKnee * knee + kFewMore, kWeakestCut * n_ref_));
+  if (n_ref_ < kFewestInFlight || (limit < step.context.min && step.context.min > kWeakestCut * n_ref_)) {
     end_test(step, Cause::unidentified, kHoldOff,
-             format("%.0f calls in flight are too few to be cut to %.2f of it, with at least %d", n_ref_, evidence_.f,
+             format("%.0f calls in flight are too few to be cut to the knee of %.0f, with at least %d", n_ref_, knee,
                     step.context.min));
     return;
   }
+  looks_ = 0;
+  knee_throughput_ = throughput;
+  cut_to(step, limit);
+  evidence_.f = *hold_.limit / n_ref_;
+  evidence_.r = evidence_.z = evidence_.calls = 0;
+  decide(
+      step, CauseState::cut, Cause::unidentified,
+      format("calls wait until %.0f in flight have become %d, for about %.1f s", n_ref_, *hold_.limit, seconds(w_ref_)),
+      format("knee X W_b = %.1f/s x %.3g s = %.0f; X_ref = %.1f/s over %.0f answers", throughput,
+             seconds(step.signals.usual_latency()), knee, evidence_.x_ref, evidence_.calls_ref),
+      "as many answers from so few calls: ours; throughput that falls with the limit: theirs");
+}
+
+void CauseTest::cut_to(Step& step, double limit) {
   began_ = step.now;
   drained_.reset();
   set_limit(step, limit);
-  evidence_.r = evidence_.z = evidence_.calls = 0;
-  decide(step, CauseState::cut, Cause::unidentified,
-         format("calls in flight are cut from %.0f to %.0f for about %.1f s", n_ref_, limit,
-                (2 - evidence_.f) * seconds(w_ref_)),
-         format("f = 1 - %.0f sqrt(2 / %.0f) = %.2f; X_ref = %.1f/s over %.0f answers", kSpread, expected, evidence_.f,
-                evidence_.x_ref, evidence_.calls_ref),
-         "throughput that holds: ours; throughput that falls with the limit: theirs");
+}
+
+// While more are in flight than the limit, the upstream has as much to do as before.
+void CauseTest::drain(Step& step) {
+  const Duration elapsed = step.now - began_;
+  const Duration settle = std::clamp(from_seconds(kSettleLatencies * seconds(step.signals.usual_latency())),
+                                     kShortestSettle, kLongestSettle);
+  if (elapsed <= settle) return;
+  if (alarmed_) {
+    const UpstreamSignals::Span flow = step.signals.since(began_ + settle);
+    const double expected = kStillFlows * evidence_.x_ref * flow.seconds;
+    if (elapsed >= kAlarm && static_cast<double>(flow.ok) < std::max<double>(kFewestFlow, expected)) {
+      end_test(
+          step, Cause::unidentified, 0s,
+          format("%lld answers while calls waited: latency jumped, or it is dead", static_cast<long long>(flow.ok)));
+      return;
+    }
+  } else {
+    const double window = std::max(0.5, 3 * kFewestReference / std::max(evidence_.x_ref, 1e-3));
+    const UpstreamSignals::Span flow = step.signals.since(std::max(began_ + settle, step.now - from_seconds(window)));
+    const double usual = evidence_.x_ref * flow.seconds;
+    const auto ok = static_cast<double>(flow.ok);
+    if (usual >= kFewestReference && ok < kCollapsed * usual && usual - ok > kCollapsedZ * std::sqrt(usual + ok)) {
+      evidence_.r = ok / usual;
+      evidence_.calls = ok;
+      evidence_.z = (usual - ok) / std::sqrt(usual + ok);
+      theirs(step, format("throughput fell to %.2f while %d calls were still in flight: the cause is theirs; calls are "
+                          "not limited",
+                          evidence_.r, step.counts().in_flight));
+      return;
+    }
+  }
+  if (elapsed >= from_seconds(kLongestDrain * seconds(step.context.patience)) + kLongestDrainMore) {
+    end_test(step, Cause::unidentified, told_nothing(), "calls in flight did not go down to the limit");
+  }
 }
 
 void CauseTest::cut(Step& step) {
   const UpstreamCounts& counts = step.counts();
   const int limit = *hold_.limit;
-  const double f = evidence_.f;
-  const Duration elapsed = step.now - began_;
-  const Duration longest = from_seconds(kLongestCut * seconds(w_ref_)) + kLongestCutMore;
   if (!drained_) {
-    if (counts.in_flight <= limit + std::max(2, limit / 20)) drained_ = step.now;
-    if (!drained_) {
-      // As long as more are in flight than the limit, the upstream has as much to do as before.
-      const UpstreamSignals::Span draining = step.signals.since(began_);
-      const double usual = evidence_.x_ref * draining.seconds;
-      const auto ok = static_cast<double>(draining.ok);
-      if (usual >= kFewestReference && ok < kCollapsed * usual && usual - ok > kCollapsedZ * std::sqrt(usual + ok)) {
-        evidence_.r = ok / usual;
-        evidence_.calls = ok;
-        evidence_.z = (usual - ok) / std::sqrt(usual + ok);
-        hold_off_ = std::clamp(kHoldOffGrowth * hold_off_, kHoldOff, kLongestHoldOff);
-        end_test(step, Cause::theirs, hold_off_,
-                 format("throughput fell to %.2f while calls in flight still went down: the cause is theirs; calls are "
-                        "not limited",
-                        evidence_.r));
-      } else if (elapsed >= longest) {
-        end_test(step, Cause::unidentified, told_nothing(), "calls in flight did not go down to the limit");
-      }
-      return;
-    }
+    if (counts.in_flight > limit + std::max(2, limit / 20)) return drain(step);
+    drained_ = step.now;
   }
-  // (1 - f) of the calls took the drain: all of them take one latency, whatever W said.
-  const Duration latency = std::max({w_ref_, from_seconds(seconds(*drained_ - began_) / (1 - f)), kShortestMeasure});
-  const Duration measured = step.now - *drained_;
-  if (measured <= Duration::zero()) return;
-  const UpstreamSignals::Span span = step.signals.since(*drained_);
-  evidence_.calls = static_cast<double>(span.ok);
-  evidence_.r = span.throughput() / evidence_.x_ref;
-  const double threshold = std::pow(f, kMidpoint);
-  const double expected = evidence_.x_ref * span.seconds;
-  const double error = standard_error(std::max(evidence_.calls, f * expected), evidence_.calls_ref);
-  const double log_r = std::log(std::max(evidence_.r, 1e-3));
-  const double above_f = (log_r - std::log(f)) / error;
-  const double below_1 = -log_r / error;
-
-  if (span.in_flight < kBinding * limit && counts.waiting == 0 && measured >= latency / 2) {
+  const double w_b = seconds(step.signals.usual_latency());
+  const double x_knee = std::max(knee_throughput_, 1e-3);
+  // What the drain left goes first: the youngest of many, which come back together.
+  const Instant from = *drained_ + from_seconds(limit / x_knee + 0.5 * w_b);
+  const Duration measured = step.now - from;
+  const auto needed =
+      std::max<Duration>(kShortestRun, from_seconds(std::max(kRunLatencies * w_b, kRunAnswers / x_knee)));
+  if (measured < needed) return;
+  const UpstreamSignals::Span span = step.signals.since(from);
+  if (span.in_flight < kBinding * limit && counts.waiting == 0) {
     end_test(step, Cause::unidentified, told_nothing(), "fewer calls came than the limit allows");
     return;
   }
-  const auto come = static_cast<double>(span.attempts);
-  if (evidence_.calls - come > kSurplusZ * std::sqrt(come + evidence_.calls)) {
-    returning_ = true;
-    begin_track(step, limit, Cause::unidentified,
-                format("%.0f answers to %.0f new calls: the upstream makes up for what it owed, by itself or because "
-                       "calls were cut; calls come back step by step",
-                       evidence_.calls, come));
-    return;
-  }
-  const bool theirs = evidence_.r < threshold;
-  // Throughput that falls this far needs no whole latency to be believed.
-  const bool clear = measured >= latency / 2 && (std::log(threshold) - log_r) / error >= 3;
-  const bool relieved = measured >= kShortestMeasure && evidence_.r > kRelieved && log_r / error >= kRelievedZ;
-  if (alarmed_ && !relieved) {
-    if (measured >= kRelief) {
-      end_test(step, Cause::unidentified, told_nothing(), "fewer calls did not relieve it: no collapse");
-    }
-    return;
-  }
-  if (measured < latency && !clear && !relieved) return;
-  if (theirs ? below_1 >= kInnocentZ : above_f >= kGuiltyZ) {
-    evidence_.z = theirs ? below_1 : above_f;
-    if (theirs) {
-      hold_off_ = std::clamp(kHoldOffGrowth * hold_off_, kHoldOff, kLongestHoldOff);
-      end_test(step, Cause::theirs, hold_off_,
-               format("throughput fell to %.2f when calls in flight were cut to %.2f: the cause is theirs; calls are "
-                      "not limited",
-                      evidence_.r, f));
-    } else {
-      begin_search(step);
-    }
-    return;
-  }
-  if (elapsed >= longest) {
-    evidence_.z = theirs ? below_1 : above_f;
+  evidence_.calls = static_cast<double>(span.ok);
+  evidence_.r = span.throughput() / std::max(evidence_.x_ref, 1e-3);
+  if (alarmed_) return relieved(step, span);
+  const double expected = evidence_.x_ref * span.seconds;
+  const double error = standard_error(std::max(evidence_.calls, 0.5 * expected), evidence_.calls_ref);
+  const double log_r = std::log(std::max(evidence_.r, 1e-3));
+  const double above_f = (log_r - std::log(evidence_.f)) / error;
+  const double below = (std::log(kHolds) - log_r) / error;
+  if (evidence_.r >= kHolds - error / 2 && above_f >= kGuiltyZ) {
+    evidence_.z = above_f;
+    begin_search(step, span);
+  } else if (below >= kInnocentZ) {
+    evidence_.z = below;
+    theirs(step, format("throughput fell to %.2f when calls in flight were cut from %.0f to %d: the cause is theirs; "
+                        "calls are not limited",
+                        evidence_.r, n_ref_, limit));
+  } else if (step.now - *drained_ >= from_seconds(kLongestRun * seconds(w_ref_)) + kLongestRunMore) {
+    evidence_.z = above_f;
     end_test(step, Cause::unidentified, told_nothing(), "the answers do not tell the cause");
   }
+}
+
+// After an alarm there is no reference but better times: latency has to be as it was then.
+void CauseTest::relieved(Step& step, const UpstreamSignals::Span& span) {
+  const double latency = span.in_flight / std::max(span.throughput(), 1e-3);
+  if (latency <= kRelievedRatio * seconds(step.signals.usual_latency())) {
+    begin_search(step, span);
+    return;
+  }
+  const int half = *hold_.limit / 2;
+  if (++looks_ < kLooks && half >= step.context.min && evidence_.r >= kRelieved) {
+    evidence_.x_ref = knee_throughput_ = span.throughput();
+    cut_to(step, half);
+    return;
+  }
+  end_test(step, Cause::unidentified, told_nothing(),
+           format("fewer calls did not relieve it: %.3g s of latency at %.0f in flight", latency, span.in_flight));
 }
 
 }  // namespace penstock::decision

@@ -49,6 +49,14 @@ constexpr double kPiledUp = 2.5;
 constexpr Duration kAlarmWindow = 300ms;
 constexpr double kStopped = 0.4;
 constexpr double kAlarmAnswers = 20;
+// Throughput that came back: by so much, with so many standard errors, with so many of the calls in flight.
+constexpr double kCameBack = 2.5;
+constexpr double kCameBackZ = 4;
+constexpr double kAsMany = 0.8;
+// What the fast mean of throughput rests on.
+constexpr double kFastSeconds = 1.4;
+// It is not tested then unless latency grows to so many times what it was, in the same trouble.
+constexpr double kExcused = 2;
 // When calls may be held for an alarm again.
 constexpr Duration kAlarmAgain = 30s;
 // While another upstream is tested calls are held as in FREEZE, for so long.
@@ -140,7 +148,16 @@ void CauseTest::free(Step& step) {
     return;
   }
   well_since_.reset();
-  if (!trouble_since_) trouble_since_ = step.now;
+  if (!trouble_since_) {
+    trouble_since_ = step.now;
+    trough_ = {};
+    excused_latency_ = Duration::max();
+  }
+  if (excused_latency_ < Duration::max()) {
+    if (seconds(s.latency()) < kExcused * seconds(excused_latency_)) return;
+    excused_latency_ = Duration::max();
+  }
+  if (step.context.knee_test == KneeTest::act && !step.context.refusing && excused(step)) return;
   if (step.context.knee_test == KneeTest::off || step.context.refusing) return;
   losing_ticks_ = losing_calls(step) ? losing_ticks_ + 1 : 0;
   if (losing_ticks_ < kLosingTicks || step.now < next_test_) {
@@ -213,12 +230,38 @@ bool CauseTest::collapsing(const Step& step) const {
 void CauseTest::alarm(Step& step) {
   alarmed_ = true;
   next_alarm_ = step.now + kAlarmAgain;
-  usual_throughput_ = step.signals.throughput_slow();
-  evidence_.x_ref = evidence_.calls_ref = evidence_.deficit = 0;
-  begin_freeze(
-      step, step.counts().in_flight,
-      format("answers all but stopped while calls pile up to %d: no more for a moment", step.counts().in_flight),
-      format("answers of %.1f s below %.2f of %.1f/s", seconds(kAlarmWindow), kStopped, usual_throughput_));
+  const UpstreamSignals::Span now = step.signals.since(step.now - kAlarmWindow);
+  evidence_.x_ref = now.throughput();
+  evidence_.calls_ref = static_cast<double>(now.ok);
+  evidence_.deficit = 0;
+  begin_cut(step, step.signals.throughput_slow());
+}
+
+// Throughput that broke off and came back, although at least as many calls are in flight as when it was gone: they do
+// it no harm. An upstream that lacks capacity answers no more, the more there are.
+bool CauseTest::excused(Step& step) {
+  const double x = step.signals.throughput_fast();
+  const double n = step.counts().in_flight;
+  if (trough_.calls == 0 || x < trough_.throughput) {
+    trough_ = Block{n, 0, x, 1};
+    return false;
+  }
+  if (x < kCameBack * trough_.throughput || n < kAsMany * trough_.in_flight || n < kFewestInFlight) return false;
+  const double more = kFastSeconds * (x - trough_.throughput);
+  if (more < kCameBackZ * std::sqrt(kFastSeconds * (x + trough_.throughput))) return false;
+  evidence_.x_ref = trough_.throughput;
+  evidence_.r = x / std::max(trough_.throughput, 1e-3);
+  evidence_.f = n / std::max(trough_.in_flight, 1.0);
+  evidence_.calls = kFastSeconds * x;
+  evidence_.calls_ref = kFastSeconds * trough_.throughput;
+  evidence_.z = more / std::sqrt(kFastSeconds * (x + trough_.throughput));
+  excused_latency_ = step.signals.latency();
+  next_alarm_ = std::max(next_alarm_, step.now + kAlarmAgain);
+  theirs(step,
+         format("throughput came back from %.1f/s to %.1f/s by itself, with %.0f calls in flight and then %.0f: the "
+                "cause is theirs",
+                trough_.throughput, x, trough_.in_flight, n));
+  return true;
 }
 
 }  // namespace penstock::decision

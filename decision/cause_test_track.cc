@@ -15,18 +15,14 @@ using namespace std::chrono_literals;
 
 // --- SEARCH
 
-// The first level: this many times X W_b. At the knee itself a little variance starves the upstream.
-constexpr double kAboveKnee = 2.0;
-// Of one level to the one that is known to hold: nearer is not worth a step.
-constexpr double kNear = 0.75;
+// How long calls that come back may take to fill the level.
+constexpr Duration kFilled = 1s;
 // d ln X / d ln n above which throughput follows the limit.
 constexpr double kFollows = 0.75;
 // After what holds was found: so many times as many calls must not raise throughput by more than to this power of it.
 constexpr double kVerify = 2.5;
 constexpr double kRises = 0.5;
 constexpr double kVerifyAnswers = 40;
-// W / W_b of what was relieved after an alarm, at most.
-constexpr double kRelievedRatio = 5.0;
 // Shortest hold-off after a verdict was taken back.
 constexpr Duration kWithdrawn = 15s;
 
@@ -64,6 +60,10 @@ constexpr Duration kUnbound = 2s;
 // throughput, not again for so long.
 constexpr double kFar = 3.0;
 constexpr double kDescend = 0.6;
+// No lower than this many times X W_b: at the knee itself a little variance starves the upstream. Nearer to it than
+// this is not worth a step.
+constexpr double kAboveKnee = 2.0;
+constexpr double kNear = 0.75;
 constexpr Duration kDescendAgain = 10s;
 // A verdict "ours" is remembered for what comes back through the breaker.
 constexpr Duration kRemembered = 60s;
@@ -78,79 +78,46 @@ Duration CauseTest::block_length(const Step& step, double throughput) const {
   return std::clamp(from_seconds(length), kShortestBlock, kLongestBlock);
 }
 
-void CauseTest::begin_search(Step& step) {
-  const UpstreamSignals::Span span = step.signals.since(*drained_);
-  high_ = *hold_.limit;
-  // The reference is what holds at the cut: it was measured the longer.
-  evidence_.x_ref = span.throughput();
-  evidence_.calls_ref = evidence_.calls;
+void CauseTest::begin_search(Step& step, const UpstreamSignals::Span& span) {
+  const int limit = *hold_.limit;
   held_ = Block{span.in_flight, 0, span.throughput(), static_cast<double>(span.ok)};
-  const double knee = evidence_.x_ref * seconds(step.signals.usual_latency());
-  const double first = std::max(kAboveKnee * knee + 2, static_cast<double>(step.context.min));
-  const std::string sentence =
-      format("throughput held at %.2f when calls in flight were cut to %.2f: the cause is likely ours", evidence_.r,
-             evidence_.f);
-  verifying_ = first >= kNear * high_;
-  search_at(step, verifying_ ? kVerify * high_ : first);
-  decide(step, CauseState::search, Cause::unidentified, sentence,
-         format("knee X W_b = %.1f/s x %.3g s = %.0f: next %d", evidence_.x_ref, seconds(step.signals.usual_latency()),
-                knee, *hold_.limit),
-         format("throughput below %.2f of %.1f/s at fewer calls, or more at more", kHolds, evidence_.x_ref));
+  const std::string sentence = format("%.1f/s from %.0f calls in flight, %.1f/s from %.0f: the cause is likely ours",
+                                      evidence_.x_ref, n_ref_, held_.throughput, held_.in_flight);
+  cut_to(step, kVerify * limit);
+  decide(
+      step, CauseState::search, Cause::unidentified, sentence,
+      format("r = %.1f / %.1f = %.2f; next %d in flight", held_.throughput, evidence_.x_ref, evidence_.r, *hold_.limit),
+      "more answers from more calls: theirs after all");
 }
 
-void CauseTest::search_at(Step& step, double limit) {
-  began_ = step.now;
-  drained_.reset();
-  set_limit(step, limit);
+// Whether the cause is still ours, or was: as in a test, more calls must not get more answers.
+void CauseTest::doubt(Step& step, const UpstreamSignals::Span& block, const std::string& sentence) {
+  held_ = Block{block.in_flight, 0, block.throughput(), static_cast<double>(block.ok)};
+  n_ref_ = block.in_flight;
+  evidence_.x_ref = block.throughput();
+  evidence_.calls_ref = static_cast<double>(block.ok);
+  cut_to(step, kVerify * *hold_.limit);
+  decide(step, CauseState::search, hold_.verdict, sentence + ": is it still ours?",
+         format("X = %.1f/s at %.0f in flight; next %d", held_.throughput, held_.in_flight, *hold_.limit),
+         "more answers from more calls: theirs");
 }
 
 void CauseTest::search(Step& step) {
   const UpstreamCounts& counts = step.counts();
   const int limit = *hold_.limit;
   if (!drained_) {
-    const bool there = verifying_ ? counts.in_flight >= kBinding * limit || step.now - began_ >= 1s
-                                  : counts.in_flight <= limit + std::max(2, limit / 20);
-    if (there) {
-      drained_ = step.now;
-    } else if (step.now - began_ >= 2 * w_ref_ + 2s) {
-      end_test(step, Cause::unidentified, told_nothing(), "calls in flight did not go down to the limit");
-    }
+    if (counts.in_flight >= kBinding * limit || step.now - began_ >= kFilled) drained_ = step.now;
     return;
   }
-  const double latency = limit / std::max(evidence_.x_ref, 1e-6);
-  const double answers = verifying_ ? kVerifyAnswers : kBlockAnswers;
-  const Duration needed =
-      std::clamp<Duration>(from_seconds(std::max(1.5 * latency, answers / evidence_.x_ref)), 300ms, 5s);
+  const double x = std::max(held_.throughput, 1e-3);
+  const Duration needed = std::clamp<Duration>(from_seconds(std::max(1.5 * limit / x, kVerifyAnswers / x)), 300ms, 5s);
   if (step.now - *drained_ < needed) return;
   const UpstreamSignals::Span span = step.signals.since(*drained_);
   if (span.in_flight < kBinding * limit && counts.waiting == 0) {
     end_test(step, Cause::unidentified, told_nothing(), "fewer calls came than the limit allows");
     return;
   }
-  if (verifying_) {
-    verify(step, span);
-    return;
-  }
-  const double r = span.throughput() / evidence_.x_ref;
-  const double noise = std::sqrt(1 / std::max(static_cast<double>(span.ok), 1.0) + 1 / evidence_.calls_ref);
-  if (r >= kHolds - noise / 2) {
-    held_ = Block{span.in_flight, 0, span.throughput(), static_cast<double>(span.ok)};
-    verifying_ = true;
-    search_at(step, kVerify * limit);
-    return;
-  }
-  // Follows throughput the limit all the way, the cut was luck.
-  const double elasticity = std::log(std::max(r, 1e-3)) / std::log(limit / high_);
-  if (elasticity > kFollows && r < kHolds - 2 * noise) {
-    evidence_.r = r;
-    hold_off_ = std::max<Duration>(hold_off_, kWithdrawn);
-    end_test(step, Cause::theirs, hold_off_,
-             format("throughput followed the limit down to %.2f: the cause is theirs after all", r));
-    return;
-  }
-  const double next = std::sqrt(limit * high_);
-  verifying_ = next >= kNear * high_;
-  search_at(step, verifying_ ? kVerify * high_ : next);
+  verify(step, span);
 }
 
 // What held when calls were cut must not rise when they are given back: a latency that falls by itself passes the one,
@@ -166,15 +133,6 @@ void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
              format("throughput held when calls were cut but rose to %.2f when %.0f in flight became %.0f: latency "
                     "changed by itself",
                     ratio, held_.in_flight, span.in_flight));
-    return;
-  }
-  // An upstream that collapsed and was relieved is as fast as ever. One of whose calls some are slow by themselves is
-  // not.
-  const double usual = held_.throughput * seconds(step.signals.usual_latency());
-  if (alarmed_ && held_.in_flight > kRelievedRatio * usual) {
-    end_test(step, Cause::unidentified, told_nothing(),
-             format("%.0f calls in flight at %.1f/s are not what relief looks like: usually %.0f", held_.in_flight,
-                    held_.throughput, usual));
     return;
   }
   begin_track(
@@ -318,19 +276,12 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
   }
   if (factor_ > 1)
     following_ = elasticity > kFollows && slope < kFlat ? following_ + (factor_ >= kDouble ? kFollowed : 1) : 0;
-  if (following_ >= kFollowed) {
-    ours_until_ = {};
-    hold_off_ = std::max<Duration>(hold_off_, kWithdrawn);
-    end_test(step, Cause::theirs, hold_off_,
-             format("throughput followed the limit, slope of latency %.2f: the limit is lifted", mean));
-    return;
-  }
-  if (slopes_ > kFewestSlopes && spread > kScattered) {
-    hold_off_ = std::max<Duration>(hold_off_, kWithdrawn);
-    end_test(step, Cause::unidentified, hold_off_,
-             format("slopes of latency on calls in flight scatter, %.2f +- %.2f: latency does not depend on the limit, "
-                    "which is lifted",
-                    mean, spread));
+  // Noise looks like either, and a limit that is lifted wrongly fills the upstream: many more calls tell for certain.
+  const bool scattered = slopes_ > kFewestSlopes && spread > kScattered;
+  if (following_ >= kFollowed || scattered) {
+    doubt(step, block,
+          scattered ? format("slopes of latency on calls in flight scatter, %.2f +- %.2f", mean, spread)
+                    : format("throughput followed the limit, slope of latency %.2f", mean));
     return;
   }
   if (factor_ > 1 && mean > kSteep) {

@@ -223,6 +223,7 @@ void UpstreamGuard::tick(const Tick& tick, std::vector<Verdict>& decided) {
     const bool may_cut = !shadow_ && policy_.limit.mode == LimitMode::adaptive;
     context.knee_test = may_cut ? policy_.limit.knee_test : std::min(policy_.limit.knee_test, KneeTest::observe);
     if (fleet_leads_) context.knee_test = KneeTest::off;
+    context.inherited = std::exchange(inherited_, std::nullopt);
     test_.tick(signals_, context, tick.now);
     update_limit(tick.now, decided);
   }
@@ -259,6 +260,7 @@ void UpstreamGuard::trip(std::string reason, Instant now, std::vector<Verdict>& 
 }
 
 void UpstreamGuard::release_lease(Instant now, std::vector<Verdict>& decided) {
+  if (directive_tight_ && fleet_leads_) inherited_ = directive_;
   directive_.reset();
   directive_tight_ = fleet_leads_ = false;
   if (breaker_.forced() != BreakerForce::automatic) breaker_.force(BreakerForce::automatic, "the lease ended", now);

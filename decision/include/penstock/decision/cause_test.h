@@ -18,9 +18,9 @@
 //
 //   FREE    no limit. Looks for calls that get lost: W > 2.5 W_b, n >= 8, and over a horizon of at least W the deficit
 //           d = 1 - ok / attempts is above 0.25, or 0.1 where W comes near the patience, while answers flow steadily.
-//           Slowness without deficit hurts nobody but by its latency, which no limit would lower, and is not tested; nor
-//           is a jump of latency, after which nothing is answered for as long as the new latency. But if answers all but
-//           stop while calls pile up, these are held for a second: a collapse shows in it.
+//           Slowness without deficit hurts nobody but by its latency, which no limit would lower, and is not tested;
+//           nor is a jump of latency, after which nothing is answered for as long as the new latency. But if answers
+//           all but stop while calls pile up, these are held for a second: a collapse shows in it.
 //   FREEZE  limit 1.1 n + 2 up to a mark on the wall clock, so that all nodes cut together; X_ref is measured.
 //   CUT     limit f n. After the drain, and over one latency: r = X / X_ref, f < r < 1. Latency that does not depend on
 //           us gives r = f, an upstream at its capacity r = 1, one that thrashes r > 1. f in [0.5, 0.75], as near to 1
@@ -62,6 +62,8 @@ struct CauseContext {
   int min = 4;
   int max = 5000;
   KneeTest knee_test = KneeTest::act;
+  // The limit of a fleet that led and is gone: its verdict was ours, and is continued from there.
+  std::optional<int> inherited;
 };
 
 // The numbers behind a verdict.
@@ -139,9 +141,13 @@ class CauseTest {
     double calls = 0;
   };
 
-  void begin_cut(Step& step);
-  void begin_search(Step& step);
-  void search_at(Step& step, double limit);
+  void theirs(Step& step, std::string sentence);
+  void begin_cut(Step& step, double throughput);
+  void cut_to(Step& step, double limit);
+  void drain(Step& step);
+  void relieved(Step& step, const UpstreamSignals::Span& span);
+  void begin_search(Step& step, const UpstreamSignals::Span& span);
+  void doubt(Step& step, const UpstreamSignals::Span& block, const std::string& sentence);
   void verify(Step& step, const UpstreamSignals::Span& span);
   void begin_track(Step& step, double limit, Cause verdict, std::string sentence);
   void end_test(Step& step, Cause verdict, Duration hold_off, std::string sentence);
@@ -151,8 +157,8 @@ class CauseTest {
   void begin_freeze(Step& step, double limit, std::string sentence, std::string formula);
   bool collapsing(const Step& step) const;
   void alarm(Step& step);
+  bool excused(Step& step);
   void await_no_turn();
-  void hold(Step& step);
   bool losing_calls(const Step& step);
   void decide(Step& step, CauseState to, Cause verdict, std::string sentence, std::string formula,
               std::string would_change);
@@ -179,7 +185,10 @@ class CauseTest {
 
   bool alarmed_ = false;
   Instant next_alarm_{};
-  double usual_throughput_ = 0;
+  // Least throughput since trouble began, or since the last test, and calls in flight then.
+  Block trough_;
+  // When it came back by itself; max: it did not.
+  Duration excused_latency_ = Duration::max();
 
   // FREEZE, CUT, SEARCH
   std::int64_t mark_ = 0;
@@ -188,8 +197,8 @@ class CauseTest {
   double n_ref_ = 0;
   Duration w_ref_{};
   std::optional<Instant> drained_;
-  double high_ = 0;
-  bool verifying_ = false;
+  double knee_throughput_ = 0;
+  int looks_ = 0;
   Block held_;
 
   // TRACK

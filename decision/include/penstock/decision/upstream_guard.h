@@ -159,6 +159,8 @@ class UpstreamGuard {
   std::optional<int> directive_;
   bool directive_tight_ = false;
   bool fleet_leads_ = false;
+  // What the fleet held when its lease ended, until the next tick.
+  std::optional<int> inherited_;
   int bulkhead_;
   CircuitBreaker breaker_;
   TokenBucket bucket_;
