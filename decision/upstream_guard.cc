@@ -111,7 +111,7 @@ void UpstreamGuard::begun(Call& call, Instant now) {
 
 UpstreamGuard::Answer UpstreamGuard::offer(Call& call, Instant deadline, Instant now, std::vector<Verdict>& decided) {
   ++counts_.attempts;
-  if (!call.retry) retries_.call(now);
+  retries_.call(now);
   call.tracked = call.placed = false;
   call.deadline = std::min(deadline, now + timeout_in_force());
   if (deadline <= now) return {Offer::refused, RejectReason::deadline};
@@ -161,7 +161,6 @@ void UpstreamGuard::end(Call& call, GuardedOutcome outcome, std::optional<Durati
     case GuardedOutcome::ok:
       ++counts_.ok;
       counts_.latency += took;
-      if (call.retry) retries_.succeeded(now);
       bucket_.accepted(now);
       break;
     case GuardedOutcome::refused:

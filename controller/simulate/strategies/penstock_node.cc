@@ -150,7 +150,7 @@ void PenstockNode::settle(Pool&) {
 }
 
 void PenstockNode::call(const Request& request, const Call& call) {
-  guards_[call.upstream].begin(state_of(request).call, request, call);
+  guards_[call.upstream].begin(state_of(request).call, request);
 }
 
 void PenstockNode::forget_call(const Request& request, const Call& call) {

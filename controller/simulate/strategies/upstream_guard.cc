@@ -50,11 +50,10 @@ void UpstreamGuard::refuse(GuardedCall& call, RejectReason reason) {
   host_.refuse_call(*call.request, reason);
 }
 
-void UpstreamGuard::begin(GuardedCall& call, const Request& request, const Call& of) {
+void UpstreamGuard::begin(GuardedCall& call, const Request& request) {
   call = GuardedCall{};
   call.request = &request;
   call.priority = request.priority;
-  call.retry = of.attempt > 0;
   ++counters_.attempts;
   const auto answer = guard_.offer(call, request.deadline, host_.now(), decided_);
   if (answer.offer == Offer::go) send(call);
@@ -69,6 +68,7 @@ void UpstreamGuard::end(GuardedCall& call, const Call& of, Fate fate) {
   if (fate == Fate::timeout) ++counters_.timeouts;
   counters_.latency_seconds += decision::seconds(now - call.started);
   const auto retry_after = of.retry_after > now ? std::optional<Duration>(of.retry_after - now) : std::nullopt;
+  if (fate == Fate::ok && of.attempt > 0) guard_.retry_succeeded(now);
   guard_.end(call, outcome_of(fate), retry_after, now, decided_);
   settle();
 }

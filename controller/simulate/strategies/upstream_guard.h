@@ -23,7 +23,7 @@ class UpstreamGuard {
   UpstreamGuard(Host& host, std::uint32_t upstream, const decision::UpstreamPolicy& policy, bool guarded, bool shadow);
 
   // Sends or refuses it at once, or keeps it.
-  void begin(GuardedCall& call, const Request& request, const Call& of);
+  void begin(GuardedCall& call, const Request& request);
   // Of a call that was sent.
   void end(GuardedCall& call, const Call& of, Fate fate);
   // Of one that waits.

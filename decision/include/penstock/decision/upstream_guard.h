@@ -53,8 +53,6 @@ class UpstreamGuard {
     // The breaker knows of it. It holds a place under the limit; probes do not.
     bool tracked = false;
     bool placed = false;
-    // Set by the owner: it repeats a call that failed, as try_retry() allowed.
-    bool retry = false;
     Instant started{};
   };
 
@@ -77,8 +75,10 @@ class UpstreamGuard {
   bool withdraw(Call& call);
   // Of a call that a verdict admitted and that does not want to start any more.
   void give_back(Call& call, Instant now, std::vector<Verdict>& decided);
-  // Whether a call that failed may be made once more: retry_budget.h.
+  // Whether a call that failed may be made once more, and that one that was made once more was answered:
+  // retry_budget.h.
   bool try_retry(Instant now) { return retries_.try_retry(now, well()); }
+  void retry_succeeded(Instant now) { retries_.succeeded(now); }
 
   struct Tick {
     Instant now;
