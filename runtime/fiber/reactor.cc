@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <new>
 #include <system_error>
 
 namespace penstock::fiber {
@@ -37,13 +38,43 @@ Reactor::Reactor() : epoll_fd_(::epoll_create1(EPOLL_CLOEXEC)) {
 
 Reactor::~Reactor() { ::close(epoll_fd_); }
 
+Watch*& Reactor::watch_of(int fd) {
+  const auto index = static_cast<std::size_t>(fd);
+  if (index >= watches_.size()) watches_.resize(std::max(index + 1, 2 * watches_.size()));
+  return watches_[index];
+}
+
 void Reactor::add(Watch& watch, std::uint32_t events) {
+  Watch*& known = watch_of(watch.fd_);
   epoll_event event{};
   event.events = events;
   event.data.ptr = &watch;
   if (::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, watch.fd_, &event) != 0) {
     throw std::system_error(errno, std::system_category(), "epoll_ctl");
   }
+  known = &watch;
+}
+
+int Reactor::arm(Watch& watch, std::uint32_t events) noexcept {
+  Watch** known;
+  try {
+    known = &watch_of(watch.fd_);
+  } catch (const std::bad_alloc&) {
+    return ENOMEM;
+  }
+  if (*known != nullptr && *known != &watch) return EEXIST;
+  epoll_event event{};
+  event.events = events | EPOLLONESHOT;
+  event.data.ptr = &watch;
+  // What is registered belongs to the open file: a number's next one is not.
+  const int first = *known == &watch ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+  if (::epoll_ctl(epoll_fd_, first, watch.fd_, &event) != 0) {
+    if (errno != (first == EPOLL_CTL_MOD ? ENOENT : EEXIST)) return errno;
+    const int other = first == EPOLL_CTL_MOD ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    if (::epoll_ctl(epoll_fd_, other, watch.fd_, &event) != 0) return errno;
+  }
+  *known = &watch;
+  return 0;
 }
 
 void Reactor::modify(Watch& watch, std::uint32_t events) {
@@ -57,7 +88,11 @@ void Reactor::modify(Watch& watch, std::uint32_t events) {
 
 void Reactor::retire(Watch* watch) noexcept {
   // The descriptor may be shared (dup, fork), so that closing it would not be enough.
-  ::epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, watch->fd_, nullptr);
+  const auto index = static_cast<std::size_t>(watch->fd_);
+  if (index < watches_.size() && watches_[index] == watch) {
+    ::epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, watch->fd_, nullptr);
+    watches_[index] = nullptr;
+  }
   if (!in_batch_) {
     delete watch;
     return;

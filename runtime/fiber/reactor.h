@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "penstock/error.h"
 
@@ -39,10 +40,15 @@ class Reactor {
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 
+  int fd() const noexcept { return epoll_fd_; }
+
   // Throws std::system_error; then the watch is not registered and still the caller's.
   void add(Watch& watch, std::uint32_t events);
   // For level-triggered use. Throws std::system_error.
   void modify(Watch& watch, std::uint32_t events);
+  // For one-shot use of a descriptor that may have been closed, and its number be another's, since: the next of
+  // `events` is told once. 0, or the errno: EEXIST when another watch has the descriptor.
+  int arm(Watch& watch, std::uint32_t events) noexcept;
   // No event will reach it any more; deletes it, after the batch if one is being worked on. To be called before its
   // descriptor is closed: a number that is reused at once is another watch.
   void retire(Watch* watch) noexcept;
@@ -51,13 +57,19 @@ class Reactor {
   void wait(Instant until) noexcept;
   // Hands out what wait() found.
   void hand_out() noexcept;
-  // When it last had looked and handed out all there was (nanoseconds of the steady clock); no two rounds have the same.
+  // When it last had looked and handed out all there was (nanoseconds of the steady clock); no two rounds have the
+  // same.
   std::uint64_t rounds() const noexcept { return rounds_; }
 
  private:
   static constexpr int kBatch = 256;
 
+  // Throws std::bad_alloc.
+  Watch*& watch_of(int fd);
+
   int epoll_fd_;
+  // By descriptor: who watches it. Null: nobody.
+  std::vector<Watch*> watches_;
   int found_ = 0;
   std::array<epoll_event, kBatch> events_;
   std::uint64_t rounds_ = 0;
