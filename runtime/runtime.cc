@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <optional>
@@ -222,9 +223,27 @@ std::uint64_t RuntimeAccess::fibers(const Runtime& runtime) {
   return sum;
 }
 
-Runtime::Runtime(RuntimeOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+namespace {
 
-Runtime::~Runtime() = default;
+constinit std::atomic<Runtime*> process_runtime{nullptr};
+constinit std::atomic<std::uint64_t> runtimes_ended{0};
+
+}  // namespace
+
+Runtime* RuntimeAccess::of_process() noexcept { return process_runtime.load(std::memory_order_acquire); }
+
+std::uint64_t RuntimeAccess::ended() noexcept { return runtimes_ended.load(std::memory_order_acquire); }
+
+Runtime::Runtime(RuntimeOptions options) : state_(std::make_unique<State>(std::move(options))) {
+  process_runtime.store(this, std::memory_order_release);
+}
+
+Runtime::~Runtime() {
+  Runtime* self = this;
+  process_runtime.compare_exchange_strong(self, nullptr);
+  state_.reset();
+  runtimes_ended.fetch_add(1, std::memory_order_release);
+}
 
 const RuntimeOptions& Runtime::options() const { return state_->options; }
 

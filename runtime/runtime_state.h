@@ -75,6 +75,12 @@ struct RuntimeAccess {
   static Runtime::State& state(Runtime& runtime) { return *runtime.state_; }
   static const Runtime::State& state(const Runtime& runtime) { return *runtime.state_; }
 
+  // The process's; null: there is none, or it is being destroyed. From any thread, which holds the runtime from being
+  // destroyed as long as it uses it: as its fibers do.
+  static Runtime* of_process() noexcept;
+  // How many have been destroyed: what belonged to one may not be touched when another is.
+  static std::uint64_t ended() noexcept;
+
   // A unit of work that the drain waits for, such as a request. Ends when destroyed; thread-safe.
   class Work {
    public:

@@ -9,6 +9,7 @@
 
 #include "penstock/fiber.h"
 #include "runtime/fiber/fiber_state.h"
+#include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/waiter.h"
 
 namespace penstock::fiber {
@@ -35,6 +36,7 @@ OffloadThreads::~OffloadThreads() {
 }
 
 void OffloadThreads::start_thread() {
+  const PlainCalls plain;
   threads_.emplace_back([this] {
     ::pthread_setname_np(::pthread_self(), "offload");
     serve();

@@ -4,11 +4,13 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <exception>
 
 #include "runtime/fiber/fiber_state.h"
+#include "runtime/interpose/guarded_connection.h"
 
 namespace penstock::interpose {
 
@@ -51,8 +53,11 @@ bool BlockingCall::begin() noexcept {
 
 bool BlockingCall::suspend() noexcept {
   FdWait wait{.fd = fd_, .events = direction_.events, .exclusive = direction_.exclusive};
-  const Ended ended = wait_for({&wait, 1}, until_, {.what = direction_.what, .fd = fd_});
+  const Instant call_until = call_deadline(*descriptor_);
+  Ended ended = wait_for({&wait, 1}, std::min(until_, call_until), {.what = direction_.what, .fd = fd_});
   woken_ = ended == Ended::ready;
+  if (ended == Ended::timeout && call_until < until_) ended = Ended::deadline;
+  if (ended == Ended::deadline) call_timed_out(*descriptor_);
   if (woken_ && descriptor_->generation.load(std::memory_order_relaxed) == generation_) return true;
   errno = woken_ ? EBADF : to_errno(ended, EAGAIN);
   woken_ = false;

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "runtime/interpose/blocking_call.h"
+#include "runtime/interpose/guarded_connection.h"
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/libc.h"
 
@@ -34,15 +35,14 @@ int finish_connecting(fiber::Scheduler& scheduler, int fd) noexcept {
   return -1;
 }
 
-int connect_on_fiber(fiber::Scheduler& scheduler, int fd, const sockaddr* to, socklen_t size) noexcept {
-  Descriptor* descriptor = make_descriptor(fd);
-  if (descriptor == nullptr || kind_of(fd, *descriptor) != Kind::socket) return real::connect(fd, to, size);
+int connect_somehow(fiber::Scheduler& scheduler, int fd, Descriptor& descriptor, const sockaddr* to,
+                    socklen_t size) noexcept {
   const Instant until = bounded_by(fd, SO_SNDTIMEO);
   for (auto pause = std::chrono::nanoseconds(kFirstPause);;
        pause = std::min<std::chrono::nanoseconds>(2 * pause, kLongestPause)) {
     int result;
     {
-      const Unblocked unblocked(fd, *descriptor);
+      const Unblocked unblocked(fd, descriptor);
       result = real::connect(fd, to, size);
       if (result == 0 || unblocked.was()) return result;
     }
@@ -55,6 +55,15 @@ int connect_on_fiber(fiber::Scheduler& scheduler, int fd, const sockaddr* to, so
       return -1;
     }
   }
+}
+
+int connect_on_fiber(fiber::Scheduler& scheduler, int fd, const sockaddr* to, socklen_t size) noexcept {
+  Descriptor* descriptor = make_descriptor(fd);
+  if (descriptor == nullptr || kind_of(fd, *descriptor) != Kind::socket) return real::connect(fd, to, size);
+  if (!before_connect(fd, *descriptor, to, size)) return -1;
+  const int result = connect_somehow(scheduler, fd, *descriptor, to, size);
+  after_connect(*descriptor, result);
+  return result;
 }
 
 int accept_on_fiber(fiber::Scheduler& scheduler, int fd, sockaddr* from, socklen_t* size, int flags) noexcept {

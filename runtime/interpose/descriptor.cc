@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "runtime/interpose/fd_watch.h"
+#include "runtime/interpose/guarded_connection.h"
 #include "runtime/interpose/libc.h"
 
 namespace penstock::interpose {
@@ -95,11 +96,14 @@ void forget(int fd) noexcept {
   if (descriptor == nullptr) return;
   const KeptErrno kept;
   OwnedFlag* owned;
+  std::shared_ptr<GuardedConnection> connection;
   {
     std::lock_guard guard(descriptor->lock);
     descriptor->generation.fetch_add(1, std::memory_order_relaxed);
     descriptor->kind.store(Kind::unknown, std::memory_order_relaxed);
     owned = std::exchange(descriptor->owned, nullptr);
+    descriptor->guarded.store(false, std::memory_order_relaxed);
+    connection.swap(descriptor->connection);
     FdWatch::close_all(*descriptor);
   }
   release(owned);

@@ -2,12 +2,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 
 #include "penstock/spin_lock.h"
 
 namespace penstock::interpose {
 
 class FdWatch;
+class GuardedConnection;
 
 // How a call on a descriptor is kept from waiting.
 enum class Kind : std::uint8_t {
@@ -34,8 +36,13 @@ struct Descriptor {
   // Grows when the number is closed.
   std::atomic<std::uint32_t> generation{0};
 
+  // Whether `connection` is set.
+  std::atomic<bool> guarded{false};
+
   SpinLock lock;
-  // Guarded by lock. One for each scheduler thread on which a fiber has waited for the number.
+  // Guarded by lock. To an upstream of the policy; null: it is none.
+  std::shared_ptr<GuardedConnection> connection;
+  // One for each scheduler thread on which a fiber has waited for the number.
   FdWatch* watches = nullptr;
   OwnedFlag* owned = nullptr;
   // Calls under way for which O_NONBLOCK is set, and whether the program had set it.

@@ -9,6 +9,7 @@
 #include <new>
 
 #include "runtime/interpose/blocking_call.h"
+#include "runtime/interpose/guarded_connection.h"
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/libc.h"
 #include "runtime/interpose/readiness.h"
@@ -30,12 +31,14 @@ int ask_until_ready(fiber::Scheduler& scheduler, FdWait* waits, std::size_t coun
     if (ready != 0) return ready;
     if (until == Instant::min()) return 0;
     // With a signal mask of the call's own, the signals that it lets through are taken when the system is asked.
-    Instant at = until;
+    const Instant call_until = call_deadline({waits, count});
+    Instant at = std::min(until, call_until);
     if (signals) at = std::min(at, scheduler.recent() + kAskForSignalsAfter);
-    const Ended ended = wait_for({waits, count}, at, {.what = what, .fd = count == 1 ? waits->fd : -1});
-    if (ended == Ended::ready || (ended == Ended::timeout && at < until)) continue;
-    if (ended == Ended::closed) continue;
+    Ended ended = wait_for({waits, count}, at, {.what = what, .fd = count == 1 ? waits->fd : -1});
+    if (ended == Ended::timeout && at == call_until && at < until) ended = Ended::deadline;
+    if (ended == Ended::ready || ended == Ended::closed || (ended == Ended::timeout && at < until)) continue;
     if (ended == Ended::timeout) return ask();
+    if (ended == Ended::deadline) calls_timed_out({waits, count});
     errno = to_errno(ended, EINTR);
     return -1;
   }

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "runtime/interpose/blocking_call.h"
+#include "runtime/interpose/guarded_connection.h"
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/io_parts.h"
 #include "runtime/interpose/libc.h"
@@ -25,6 +26,13 @@ bool is_stream(int fd) noexcept {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
+// What a call that never waits gave.
+ssize_t noted(int fd, ssize_t n) noexcept {
+  Descriptor* descriptor = find_descriptor(fd);
+  if (descriptor != nullptr) after_read(*descriptor, n);
+  return n;
+}
+
 // `receive` gives bytes, 0 at the end, or -1.
 template <class Receive>
 ssize_t receive_once(fiber::Scheduler& scheduler, int fd, Receive&& receive) noexcept {
@@ -34,7 +42,7 @@ ssize_t receive_once(fiber::Scheduler& scheduler, int fd, Receive&& receive) noe
   do {
     n = receive();
   } while (n < 0 && call.wait());
-  return n;
+  return noted(fd, n);
 }
 
 // MSG_WAITALL: `receive(done)` receives what follows the first `done` bytes.
@@ -44,7 +52,7 @@ ssize_t receive_all(fiber::Scheduler& scheduler, int fd, std::size_t size, int f
   BlockingCall call(scheduler, fd, BlockingCall::kReceive);
   std::size_t done = 0;
   for (;;) {
-    const ssize_t n = receive(done);
+    const ssize_t n = noted(fd, receive(done));
     if (n < 0) {
       if (call.wait()) continue;
       return done != 0 ? static_cast<ssize_t>(done) : -1;
@@ -185,7 +193,7 @@ PENSTOCK_INTERPOSED ssize_t readv(int fd, const iovec* parts, int count) {
 
 PENSTOCK_INTERPOSED ssize_t recv(int fd, void* to, size_t size, int flags) {
   fiber::Scheduler* scheduler = (flags & kNeverWaits) == 0 ? cooperative() : nullptr;
-  return scheduler == nullptr ? real::recv(fd, to, size, flags) : receive(*scheduler, fd, to, size, flags);
+  return scheduler == nullptr ? noted(fd, real::recv(fd, to, size, flags)) : receive(*scheduler, fd, to, size, flags);
 }
 
 PENSTOCK_INTERPOSED ssize_t __recv_chk(int fd, void* to, size_t size, size_t room, int flags) {
@@ -195,7 +203,7 @@ PENSTOCK_INTERPOSED ssize_t __recv_chk(int fd, void* to, size_t size, size_t roo
 
 PENSTOCK_INTERPOSED ssize_t recvfrom(int fd, void* to, size_t size, int flags, sockaddr* from, socklen_t* from_size) {
   fiber::Scheduler* scheduler = (flags & kNeverWaits) == 0 ? cooperative() : nullptr;
-  if (scheduler == nullptr) return real::recvfrom(fd, to, size, flags, from, from_size);
+  if (scheduler == nullptr) return noted(fd, real::recvfrom(fd, to, size, flags, from, from_size));
   return receive_from(*scheduler, fd, to, size, flags, from, from_size);
 }
 
@@ -207,7 +215,7 @@ PENSTOCK_INTERPOSED ssize_t __recvfrom_chk(int fd, void* to, size_t size, size_t
 
 PENSTOCK_INTERPOSED ssize_t recvmsg(int fd, msghdr* message, int flags) {
   fiber::Scheduler* scheduler = (flags & kNeverWaits) == 0 ? cooperative() : nullptr;
-  if (scheduler == nullptr || message->msg_iovlen > IOV_MAX) return real::recvmsg(fd, message, flags);
+  if (scheduler == nullptr || message->msg_iovlen > IOV_MAX) return noted(fd, real::recvmsg(fd, message, flags));
   return receive_message(*scheduler, fd, message, flags);
 }
 

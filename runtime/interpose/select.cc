@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/interpose/blocking_call.h"
+#include "runtime/interpose/guarded_connection.h"
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/libc.h"
 #include "runtime/interpose/readiness.h"
@@ -79,10 +80,13 @@ int select_on_fiber(fiber::Scheduler& scheduler, int count, fd_set* (&sets)[kSet
     if (ready != 0 || until == Instant::min()) return ready;
     std::vector<FdWait> waits = asked.waits(count);
     for (;;) {
-      Instant at = until;
+      const Instant call_until = call_deadline(waits);
+      Instant at = std::min(until, call_until);
       if (signals) at = std::min(at, scheduler.recent() + kAskForSignalsAfter);
-      const Ended ended = wait_for(waits, at, {.what = "select()", .fd = waits.size() == 1 ? waits[0].fd : -1});
+      Ended ended = wait_for(waits, at, {.what = "select()", .fd = waits.size() == 1 ? waits[0].fd : -1});
       asked.restore();
+      if (ended == Ended::timeout && at == call_until && at < until) ended = Ended::deadline;
+      if (ended == Ended::deadline) calls_timed_out(waits);
       if (ended == Ended::deadline || ended == Ended::cancelled) {
         errno = to_errno(ended, EINTR);
         return -1;

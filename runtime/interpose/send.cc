@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "runtime/interpose/blocking_call.h"
+#include "runtime/interpose/guarded_connection.h"
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/io_parts.h"
 #include "runtime/interpose/libc.h"
@@ -15,10 +16,16 @@
 namespace penstock::interpose {
 namespace {
 
+// False, with errno: the upstream's guard refuses the call that this write begins.
+bool may_write(int fd) noexcept {
+  Descriptor* descriptor = find_descriptor(fd);
+  return descriptor == nullptr || before_write(*descriptor);
+}
+
 // `send(done)` sends what follows the first `done` bytes.
 template <class Send>
 ssize_t send_all(fiber::Scheduler& scheduler, int fd, std::size_t size, Send&& send) noexcept {
-  if (!breathe(scheduler)) return -1;
+  if (!breathe(scheduler) || !may_write(fd)) return -1;
   BlockingCall call(scheduler, fd, BlockingCall::kSend);
   std::size_t done = 0;
   for (;;) {
@@ -108,6 +115,7 @@ int send_messages(fiber::Scheduler& scheduler, int fd, mmsghdr* messages, unsign
 ssize_t send_file(fiber::Scheduler& scheduler, int to, int from, off_t* offset, std::size_t size) noexcept {
   Descriptor* descriptor = make_descriptor(to);
   if (descriptor == nullptr || kind_of(to, *descriptor) == Kind::plain) return real::sendfile(to, from, offset, size);
+  if (!breathe(scheduler) || !may_write(to)) return -1;
   BlockingCall call(scheduler, to, BlockingCall::kSend);
   std::size_t done = 0;
   for (;;) {
@@ -172,20 +180,22 @@ PENSTOCK_INTERPOSED ssize_t writev(int fd, const iovec* parts, int count) {
 
 PENSTOCK_INTERPOSED ssize_t send(int fd, const void* from, size_t size, int flags) {
   fiber::Scheduler* scheduler = (flags & MSG_DONTWAIT) == 0 ? cooperative() : nullptr;
-  if (scheduler == nullptr) return real::send(fd, from, size, flags);
+  if (scheduler == nullptr) return may_write(fd) ? real::send(fd, from, size, flags) : -1;
   return send_to(*scheduler, fd, from, size, flags, nullptr, 0);
 }
 
 PENSTOCK_INTERPOSED ssize_t sendto(int fd, const void* from, size_t size, int flags, const sockaddr* to,
                                    socklen_t to_size) {
   fiber::Scheduler* scheduler = (flags & MSG_DONTWAIT) == 0 ? cooperative() : nullptr;
-  if (scheduler == nullptr) return real::sendto(fd, from, size, flags, to, to_size);
+  if (scheduler == nullptr) return may_write(fd) ? real::sendto(fd, from, size, flags, to, to_size) : -1;
   return send_to(*scheduler, fd, from, size, flags, to, to_size);
 }
 
 PENSTOCK_INTERPOSED ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   fiber::Scheduler* scheduler = (flags & MSG_DONTWAIT) == 0 ? cooperative() : nullptr;
-  if (scheduler == nullptr || message->msg_iovlen > IOV_MAX) return real::sendmsg(fd, message, flags);
+  if (scheduler == nullptr || message->msg_iovlen > IOV_MAX) {
+    return may_write(fd) ? real::sendmsg(fd, message, flags) : -1;
+  }
   return send_message(*scheduler, fd, message, flags);
 }
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "penstock/fiber.h"
+#include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/scheduler.h"
 #include "runtime/fiber/waiter.h"
 #include "runtime/net/address.h"
@@ -196,7 +197,11 @@ int begin_connect(const Endpoint& to, bool& connected, error_code& ec) {
     const int on = 1;
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
-  connected = ::connect(fd, address.get(), address.length) == 0;
+  {
+    // Whoever connects through this is guarded by name.
+    const fiber::PlainCalls plain;
+    connected = ::connect(fd, address.get(), address.length) == 0;
+  }
   if (!connected && errno != EINPROGRESS) {
     ec = last_error();
     ::close(fd);

@@ -1,0 +1,234 @@
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <future>
+#include <thread>
+
+#include "penstock/runtime.h"
+#include "tests/unit/runtime/interpose/fixture.h"
+
+namespace penstock::interpose {
+namespace {
+
+// A runtime whose policy has the upstream "shop" at localhost, and there a server that echoes what it reads; "slow" is
+// never answered, and "bye" answered by closing.
+class AnUpstream : public ::testing::Test {
+ protected:
+  AnUpstream() : listener_(listening()) {
+    server_ = std::thread([this] { serve(); });
+    shop_.name = "shop";
+    shop_.hosts = {"localhost:" + std::to_string(ntohs(listener_.address.sin_port))};
+    shop_.breaker.error_ratio = 0.5;
+    shop_.breaker.min_calls = 5;
+    shop_.breaker.open = seconds(10);
+    apply();
+  }
+  ~AnUpstream() override {
+    ::shutdown(listener_.fd.get(), SHUT_RDWR);
+    server_.join();
+    for (std::thread& each : serving_) each.join();
+  }
+
+  void apply() {
+    decision::Policy policy;
+    policy.upstreams = {shop_};
+    runtime_.apply_policy(policy);
+  }
+
+  void on_fiber(const std::function<void()>& fn) {
+    std::promise<void> done;
+    runtime_.spawn("test", [&] {
+      fn();
+      done.set_value();
+    });
+    ASSERT_EQ(done.get_future().wait_for(seconds(20)), std::future_status::ready);
+  }
+
+  // As a program does that knows the host's name. Negative: the errno.
+  int connected(int flags = 0) {
+    addrinfo hints{};
+    hints.ai_family = AF_INET;
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* results = nullptr;
+    const std::string port = std::to_string(ntohs(listener_.address.sin_port));
+    EXPECT_EQ(::getaddrinfo("localhost", port.c_str(), &hints, &results), 0);
+    const int fd = ::socket(AF_INET, SOCK_STREAM | flags, 0);
+    const int failed = ::connect(fd, results->ai_addr, results->ai_addrlen) == 0 ? 0 : errno;
+    ::freeaddrinfo(results);
+    if (failed == 0 || failed == EINPROGRESS) return fd;
+    ::close(fd);
+    return -failed;
+  }
+
+  static std::string exchange(int fd, const std::string& question) {
+    if (::send(fd, question.data(), question.size(), MSG_NOSIGNAL) < 0) return "send: " + std::to_string(errno);
+    char answer[100];
+    const ssize_t n = ::recv(fd, answer, sizeof answer, 0);
+    return n < 0 ? "recv: " + std::to_string(errno) : std::string(answer, static_cast<std::size_t>(n));
+  }
+
+  Runtime::UpstreamStats stats() {
+    for (const auto& each : runtime_.stats().upstreams) {
+      if (each.name == "shop") return each;
+    }
+    ADD_FAILURE() << "no such upstream";
+    return {};
+  }
+
+  Listening listener_;
+  std::thread server_;
+  std::vector<std::thread> serving_;
+  decision::UpstreamPolicy shop_;
+  Runtime runtime_{{.threads = 1}};
+
+ private:
+  void serve() {
+    for (;;) {
+      const int fd = ::accept(listener_.fd.get(), nullptr, nullptr);
+      if (fd < 0) return;
+      serving_.emplace_back([fd] {
+        char text[100];
+        for (;;) {
+          const ssize_t n = ::read(fd, text, sizeof text);
+          const std::string question(text, n > 0 ? static_cast<std::size_t>(n) : 0);
+          if (n <= 0 || question == "bye") break;
+          if (question != "slow") static_cast<void>(!::write(fd, text, static_cast<std::size_t>(n)));
+        }
+        ::close(fd);
+      });
+    }
+  }
+};
+
+TEST_F(AnUpstream, CountsEachExchange) {
+  on_fiber([&] {
+    const int fd = connected();
+    ASSERT_GE(fd, 0);
+    EXPECT_EQ(stats().in_flight, 1);
+    EXPECT_EQ(exchange(fd, "one"), "one");
+    EXPECT_EQ(stats().ok, 1u);
+    EXPECT_EQ(stats().in_flight, 0);
+    EXPECT_EQ(exchange(fd, "two"), "two");
+    EXPECT_EQ(stats().ok, 2u);
+    EXPECT_EQ(exchange(fd, "bye"), "");
+    EXPECT_EQ(stats().errors, 1u);
+    ::close(fd);
+    EXPECT_EQ(stats().in_flight, 0);
+  });
+}
+
+TEST_F(AnUpstream, CountsThoseOfLibrariesThatDoNotWait) {
+  on_fiber([&] {
+    const int fd = connected(SOCK_NONBLOCK);
+    ASSERT_GE(fd, 0);
+    pollfd ready{fd, POLLOUT, 0};
+    EXPECT_EQ(::poll(&ready, 1, 5'000), 1);
+    EXPECT_EQ(::send(fd, "one", 3, MSG_DONTWAIT | MSG_NOSIGNAL), 3);
+    ready.events = POLLIN;
+    EXPECT_EQ(::poll(&ready, 1, 5'000), 1);
+    char text[10];
+    EXPECT_EQ(::recv(fd, text, sizeof text, MSG_DONTWAIT), 3);
+    EXPECT_EQ(stats().ok, 1u);
+    ::close(fd);
+  });
+}
+
+TEST_F(AnUpstream, ItsTimeoutEndsAWaitInside) {
+  shop_.timeout = milliseconds(50);
+  apply();
+  on_fiber([&] {
+    const int fd = connected();
+    EXPECT_EQ(exchange(fd, "slow"), "recv: " + std::to_string(ETIMEDOUT));
+    EXPECT_EQ(stats().timeouts, 1u);
+    // Also one in poll().
+    EXPECT_EQ(::send(fd, "slow", 4, 0), 4);
+    pollfd ready{fd, POLLIN, 0};
+    EXPECT_EQ(::poll(&ready, 1, 5'000), -1);
+    EXPECT_EQ(errno, ETIMEDOUT);
+    EXPECT_EQ(stats().timeouts, 2u);
+    ::close(fd);
+    EXPECT_EQ(stats().in_flight, 0);
+  });
+}
+
+TEST_F(AnUpstream, TheRequestsDeadlineEndsAWaitInside) {
+  on_fiber([&] {
+    const DeadlineScope scope(std::chrono::steady_clock::now() + milliseconds(50));
+    const int fd = connected();
+    EXPECT_EQ(exchange(fd, "slow"), "recv: " + std::to_string(ETIMEDOUT));
+    ::close(fd);
+    EXPECT_EQ(stats().timeouts, 1u);
+  });
+}
+
+TEST_F(AnUpstream, AnOpenBreakerRefusesConnectionsAndCalls) {
+  on_fiber([&] {
+    const int fd = connected();
+    EXPECT_EQ(exchange(fd, "one"), "one");
+    runtime_.set_breaker("shop", decision::BreakerForce::open, "test");
+    EXPECT_EQ(connected(), -ECONNREFUSED);
+    EXPECT_EQ(connected(SOCK_NONBLOCK), -ECONNREFUSED);
+    EXPECT_EQ(exchange(fd, "two"), "send: " + std::to_string(ECONNREFUSED));
+    EXPECT_EQ(stats().rejected, 3u);
+    ::close(fd);
+  });
+}
+
+TEST_F(AnUpstream, FailuresOpenTheBreaker) {
+  on_fiber([&] {
+    for (int i = 0; i < 50; ++i) {
+      const int fd = connected();
+      if (fd < 0) break;
+      exchange(fd, "bye");
+      ::close(fd);
+    }
+    EXPECT_TRUE(eventually([&] { return connected() == -ECONNREFUSED; }));
+  });
+}
+
+TEST_F(AnUpstream, GivenUpCallsCountAsSuch) {
+  on_fiber([&] {
+    const int fd = connected();
+    EXPECT_EQ(::send(fd, "slow", 4, 0), 4);
+    ::close(fd);
+    EXPECT_EQ(stats().cancelled, 1u);
+    EXPECT_EQ(stats().in_flight, 0);
+  });
+}
+
+TEST_F(AnUpstream, WhoCallsThroughTheGuardIsNotGuardedTwice) {
+  on_fiber([&] {
+    runtime_.find_upstream("shop")->call([&] {
+      const int fd = connected();
+      EXPECT_EQ(exchange(fd, "one"), "one");
+      ::close(fd);
+    });
+    EXPECT_EQ(stats().attempts, 1u);
+  });
+}
+
+TEST_F(AnUpstream, AHostOfNoPolicyIsLeftAlone) {
+  Listening other = listening();
+  on_fiber([&] {
+    Fd fd = connected_to(other.address);
+    EXPECT_EQ(stats().attempts, 0u);
+  });
+}
+
+TEST_F(AnUpstream, NamesThatPlainThreadsLookUpCount) {
+  on_fiber([&] {
+    std::thread([] {
+      addrinfo* results = nullptr;
+      EXPECT_EQ(::getaddrinfo("localhost", nullptr, nullptr, &results), 0);
+      ::freeaddrinfo(results);
+    }).join();
+    Fd fd = connected_to(listener_.address);
+    EXPECT_EQ(exchange(fd.get(), "one"), "one");
+    EXPECT_EQ(stats().ok, 1u);
+  });
+}
+
+}  // namespace
+}  // namespace penstock::interpose
