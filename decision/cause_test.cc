@@ -102,7 +102,9 @@ void CauseTest::end_test(Step& step, Cause verdict, Duration hold_off, std::stri
   // its share, and the next time they will cut together.
   const Duration mark = hold_off < kHoldOff ? kRetestMark / 2 : kRetestMark;
   const Duration past = (step.context.wall + hold_off) % mark;
-  alarmed_ = false;
+  // What answers do from now on is what calls that were cut leave behind.
+  if (hold_.state != CauseState::free && !alarmed_) tested_ = true;
+  alarmed_ = burst_ = false;
   trough_ = {};
   // What calls waited for is owed: answers break off for a while.
   next_alarm_ = std::max(next_alarm_, step.now + 2 * step.signals.latency());

@@ -16,9 +16,7 @@ using namespace std::chrono_literals;
 // --- FREEZE
 
 constexpr Duration kShortestFreeze = 400ms;
-constexpr std::int64_t kEnoughReference = 12;
 constexpr Duration kLongestFreeze = 4s;
-constexpr Duration kLongestReference = 3s;
 
 // Throughput below this share, with so many standard errors, while calls in flight did not fall: they hang.
 constexpr double kCollapsed = 0.33;
@@ -35,10 +33,15 @@ constexpr double kWeakestCut = 0.5;
 constexpr double kSettleLatencies = 3;
 constexpr Duration kShortestSettle = 300ms;
 constexpr Duration kLongestSettle = 1s;
-// Of an alarm: this long after it answers must flow, this share of what flowed then.
+// Of an alarm: this long after it answers must flow, this share of what flowed then; two patiences where a burst of
+// calls came before it: an upstream that shares itself out among them all answers none for a while, and still works on
+// those that were given up. Of a jump of latency that costs no more than the latency, and what is silent had nothing to
+// lose.
 constexpr Duration kAlarm = 1s;
+constexpr Duration kLongestAlarm = 2500ms;
+constexpr double kFlowAnswers = 8;
 constexpr double kStillFlows = 0.5;
-constexpr std::int64_t kFewestFlow = 5;
+constexpr double kFewestFlow = 4;
 // Calls are not drained for longer than this share of the patience, and this.
 constexpr double kLongestDrain = 0.6;
 constexpr Duration kLongestDrainMore = 1s;
@@ -53,9 +56,11 @@ constexpr double kLongestRun = 1.5;
 constexpr Duration kLongestRunMore = 2s;
 // After an alarm: latency that is back to so many usual ones; throughput that rose by so much is worth another look at
 // half of the level, so often.
-constexpr double kRelievedRatio = 3;
+constexpr double kRelievedRatio = 5;
 constexpr double kRelieved = 1.2;
 constexpr int kLooks = 4;
+// After an alarm: so many patiences for the drain, and to look at what a burst has filled.
+constexpr double kLongestRelief = 1;
 
 // Of the logarithm of a ratio of two counts of independent events.
 double standard_error(double a, double b) { return std::sqrt(1 / std::max(a, 1.0) + 1 / std::max(b, 1.0)); }
@@ -68,6 +73,7 @@ void CauseTest::theirs(Step& step, std::string sentence) {
 }
 
 void CauseTest::freeze(Step& step) {
+  if (!tested_ && excused(step)) return;
   const std::int64_t mark = step.context.wall / mark_interval_;
   const UpstreamSignals::Span frozen = step.signals.since(began_);
   // At the same concurrency the same throughput, unless what flows passes by what hangs.
@@ -103,6 +109,11 @@ void CauseTest::freeze(Step& step) {
 // To the level at which an upstream that answers so much would have usual latency.
 void CauseTest::begin_cut(Step& step, double throughput) {
   n_ref_ = step.counts().in_flight;
+  // What has collapsed says nothing of the knee.
+  if (const double usual = step.signals.throughput_slow(); throughput < kCollapsed * usual) {
+    alarmed_ = true;
+    throughput = usual;
+  }
   // Little's law: what completions do not show yet, calls in flight do.
   const double little = n_ref_ / std::max(evidence_.x_ref, 1e-6);
   w_ref_ = from_seconds(std::min(std::max(seconds(step.signals.latency()), little), seconds(step.context.patience)));
@@ -142,12 +153,16 @@ void CauseTest::drain(Step& step) {
   if (alarmed_) {
     const UpstreamSignals::Span flow = step.signals.since(began_ + settle);
     const double expected = kStillFlows * evidence_.x_ref * flow.seconds;
-    if (elapsed >= kAlarm && static_cast<double>(flow.ok) < std::max<double>(kFewestFlow, expected)) {
+    const Duration flows =
+        std::clamp(settle + from_seconds(kFlowAnswers / std::max(evidence_.x_ref, 1e-3)), kAlarm, kLongestAlarm);
+    const Duration until = burst_ ? 2 * step.context.patience : flows;
+    if (elapsed >= until && static_cast<double>(flow.ok) < std::max(kFewestFlow, expected)) {
       end_test(
           step, Cause::unidentified, 0s,
           format("%lld answers while calls waited: latency jumped, or it is dead", static_cast<long long>(flow.ok)));
       return;
     }
+    if (burst_ && elapsed < until) return;
   } else {
     const double window = std::max(0.5, 3 * kFewestReference / std::max(evidence_.x_ref, 1e-3));
     const UpstreamSignals::Span flow = step.signals.since(std::max(began_ + settle, step.now - from_seconds(window)));
@@ -163,7 +178,9 @@ void CauseTest::drain(Step& step) {
       return;
     }
   }
-  if (elapsed >= from_seconds(kLongestDrain * seconds(step.context.patience)) + kLongestDrainMore) {
+  // What has collapsed drains the faster, the less there is of it.
+  const double longest = alarmed_ ? kLongestRelief : kLongestDrain;
+  if (elapsed >= from_seconds(longest * seconds(step.context.patience)) + kLongestDrainMore) {
     end_test(step, Cause::unidentified, told_nothing(), "calls in flight did not go down to the limit");
   }
 }
@@ -183,22 +200,23 @@ void CauseTest::cut(Step& step) {
   const auto needed =
       std::max<Duration>(kShortestRun, from_seconds(std::max(kRunLatencies * w_b, kRunAnswers / x_knee)));
   if (measured < needed) return;
-  const UpstreamSignals::Span span = step.signals.since(from);
+  const UpstreamSignals::Span span = step.signals.since(alarmed_ ? step.now - needed : from);
   if (span.in_flight < kBinding * limit && counts.waiting == 0) {
     end_test(step, Cause::unidentified, told_nothing(), "fewer calls came than the limit allows");
     return;
   }
   evidence_.calls = static_cast<double>(span.ok);
   evidence_.r = span.throughput() / std::max(evidence_.x_ref, 1e-3);
-  if (alarmed_) return relieved(step, span);
   const double expected = evidence_.x_ref * span.seconds;
   const double error = standard_error(std::max(evidence_.calls, 0.5 * expected), evidence_.calls_ref);
   const double log_r = std::log(std::max(evidence_.r, 1e-3));
   const double above_f = (log_r - std::log(evidence_.f)) / error;
   const double below = (std::log(kHolds) - log_r) / error;
-  if (evidence_.r >= kHolds - error / 2 && above_f >= kGuiltyZ) {
+  if (evidence_.r >= kHolds - error / 2 && above_f >= kGuiltyZ && evidence_.calls_ref >= kFewestReference) {
     evidence_.z = above_f;
     begin_search(step, span);
+  } else if (alarmed_) {
+    relieved(step, span);
   } else if (below >= kInnocentZ) {
     evidence_.z = below;
     theirs(step, format("throughput fell to %.2f when calls in flight were cut from %.0f to %d: the cause is theirs; "
@@ -217,6 +235,8 @@ void CauseTest::relieved(Step& step, const UpstreamSignals::Span& span) {
     begin_search(step, span);
     return;
   }
+  // What was given up may still be worked on.
+  if (burst_ && step.now - *drained_ < from_seconds(kLongestRelief * seconds(step.context.patience))) return;
   const int half = *hold_.limit / 2;
   if (++looks_ < kLooks && half >= step.context.min && evidence_.r >= kRelieved) {
     evidence_.x_ref = knee_throughput_ = span.throughput();

@@ -25,6 +25,12 @@ constexpr double kDeficitZ = 2.0;
 constexpr double kHorizonCalls = 60;
 constexpr Duration kShortestHorizon = 500ms;
 constexpr Duration kLongestHorizon = 8s;
+// Of the time before the trouble in it.
+constexpr Duration kBefore = 1s;
+constexpr double kBrokeOff = 0.4;
+// Answers of this time tell whether they flow, if so many were to be expected.
+constexpr Duration kFlowWindow = 300ms;
+constexpr double kFlowAnswers = 8;
 // Answers within the horizon without which there is no throughput to watch.
 constexpr std::int64_t kFewestAnswers = 10;
 // Throughput of the second half of the horizon over the first: steady within these.
@@ -55,8 +61,11 @@ constexpr double kCameBackZ = 4;
 constexpr double kAsMany = 0.8;
 // What the fast mean of throughput rests on.
 constexpr double kFastSeconds = 1.4;
-// It is not tested then unless latency grows to so many times what it was, in the same trouble.
+// It is not tested then unless latency grows to so many times what it was, for so long, in the same trouble.
 constexpr double kExcused = 2;
+constexpr Duration kExcuseLost = 3s;
+// Calls of the last second over those of ten before: what came before the alarm was a burst of them.
+constexpr double kBurst = 1.7;
 // When calls may be held for an alarm again.
 constexpr Duration kAlarmAgain = 30s;
 // While another upstream is tested calls are held as in FREEZE, for so long.
@@ -92,8 +101,12 @@ bool CauseTest::losing_calls(const Step& step) {
   if (w - kRunDelays * seconds(step.context.run_delay) <= UpstreamSignals::kTrouble * w_b) return false;
   const UpstreamSignals::Span last_second = s.since(step.now - 1s);
   const double rate = std::max(last_second.per_second(last_second.attempts), 1.0);
-  // All of the trouble, as far as it is not too long ago: it begins with usual calls in flight, so that they grow most.
-  const Duration trouble = step.now - trouble_since_.value_or(step.now);
+  // All of the trouble, as far as it is not too long ago, and what came before: it begins with usual calls in flight,
+  // so that they grow most.
+  const Duration since = step.now - trouble_since_.value_or(step.now);
+  const Duration trouble = std::max(since, std::min<Duration>(since + kBefore, 2 * kBefore));
+  // A jump of latency makes answers break off for as long as it is high: at first, that has to be waited for.
+  if (trouble > since && trough_.calls > 0 && trough_.throughput < kBrokeOff * s.throughput_fast()) return false;
   const Duration horizon = std::clamp(std::max({from_seconds(kHorizonCalls / rate), s.latency(), trouble}),
                                       kShortestHorizon, kLongestHorizon);
   const UpstreamSignals::Span span = s.since(step.now - horizon);
@@ -110,6 +123,9 @@ bool CauseTest::losing_calls(const Step& step) {
   const auto second = static_cast<double>(later.ok);
   const auto first = static_cast<double>(earlier.ok);
   if (second < 3 || second < kFalling * first) return false;
+  const double flows = later.throughput() * seconds(kFlowWindow);
+  if (flows >= kFlowAnswers && static_cast<double>(s.since(step.now - kFlowWindow).ok) < kBrokeOff * flows)
+    return false;
   // Calls in flight that grow by themselves are an experiment as well, one for nothing: throughput that grows with them
   // speaks for an upstream that does not care.
   const double more = std::log(std::max(later.in_flight, 1.0) / std::max(earlier.in_flight, 1.0));
@@ -126,10 +142,8 @@ void CauseTest::free(Step& step) {
     decide(step, CauseState::free, Cause::full, "the upstream refuses calls, which is obeyed",
            "refused calls set the rate: token_bucket.h", "no refusal for some seconds");
   }
-  if (step.context.knee_test == KneeTest::act && step.now >= next_alarm_ && collapsing(step)) {
-    wants_test_ = true;
-    if (step.context.may_test) return alarm(step);
-  }
+  // That others are under test cannot be waited for.
+  if (step.context.knee_test == KneeTest::act && step.now >= next_alarm_ && collapsing(step)) return alarm(step);
   if (!s.in_trouble()) {
     if (!well_since_) well_since_ = step.now;
     if (step.now - *well_since_ >= kWell) {
@@ -151,13 +165,15 @@ void CauseTest::free(Step& step) {
   if (!trouble_since_) {
     trouble_since_ = step.now;
     trough_ = {};
+    tested_ = false;
     excused_latency_ = Duration::max();
   }
   if (excused_latency_ < Duration::max()) {
-    if (seconds(s.latency()) < kExcused * seconds(excused_latency_)) return;
+    if (seconds(s.latency()) < kExcused * seconds(excused_latency_)) excused_at_ = step.now;
+    if (step.now - excused_at_ < kExcuseLost) return;
     excused_latency_ = Duration::max();
   }
-  if (step.context.knee_test == KneeTest::act && !step.context.refusing && excused(step)) return;
+  if (step.context.knee_test == KneeTest::act && !step.context.refusing && !tested_ && excused(step)) return;
   if (step.context.knee_test == KneeTest::off || step.context.refusing) return;
   losing_ticks_ = losing_calls(step) ? losing_ticks_ + 1 : 0;
   if (losing_ticks_ < kLosingTicks || step.now < next_test_) {
@@ -185,9 +201,11 @@ void CauseTest::free(Step& step) {
     return;
   }
   turn_since_.reset();
-  const UpstreamSignals::Span before = s.since(step.now - kShortestReference);
+  const UpstreamSignals::Span before =
+      s.since(step.now - (step.context.apart ? kShortestReference : kLongestReference / 3));
   evidence_.x_ref = before.throughput();
   evidence_.calls_ref = static_cast<double>(before.ok);
+  if (!step.context.apart && before.ok >= kEnoughReference) return begin_cut(step, evidence_.x_ref);
   begin_freeze(step, std::ceil(kFreezeFactor * step.counts().in_flight + kFreezeMore),
                format("%.0f %% of calls get lost at %.3g s of latency, usually %.3g s: the cause is looked for",
                       evidence_.deficit * 100, seconds(s.latency()), seconds(s.usual_latency())),
@@ -234,6 +252,9 @@ void CauseTest::alarm(Step& step) {
   evidence_.x_ref = now.throughput();
   evidence_.calls_ref = static_cast<double>(now.ok);
   evidence_.deficit = 0;
+  const UpstreamSignals::Span second = step.signals.since(step.now - 1s);
+  const UpstreamSignals::Span before = step.signals.between(step.now - 11s, step.now - 1s);
+  burst_ = second.per_second(second.attempts) > kBurst * before.per_second(before.attempts);
   begin_cut(step, step.signals.throughput_slow());
 }
 
@@ -243,9 +264,11 @@ bool CauseTest::excused(Step& step) {
   const double x = step.signals.throughput_fast();
   const double n = step.counts().in_flight;
   if (trough_.calls == 0 || x < trough_.throughput) {
-    trough_ = Block{n, 0, x, 1};
+    trough_ = Block{n, 0, x, step.signals.throughput_slow()};
     return false;
   }
+  // `calls` is what was usual then.
+  if (trough_.throughput > kBrokeOff * trough_.calls) return false;
   if (x < kCameBack * trough_.throughput || n < kAsMany * trough_.in_flight || n < kFewestInFlight) return false;
   const double more = kFastSeconds * (x - trough_.throughput);
   if (more < kCameBackZ * std::sqrt(kFastSeconds * (x + trough_.throughput))) return false;
@@ -256,6 +279,7 @@ bool CauseTest::excused(Step& step) {
   evidence_.calls_ref = kFastSeconds * trough_.throughput;
   evidence_.z = more / std::sqrt(kFastSeconds * (x + trough_.throughput));
   excused_latency_ = step.signals.latency();
+  excused_at_ = step.now;
   next_alarm_ = std::max(next_alarm_, step.now + kAlarmAgain);
   theirs(step,
          format("throughput came back from %.1f/s to %.1f/s by itself, with %.0f calls in flight and then %.0f: the "

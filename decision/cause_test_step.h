@@ -35,6 +35,8 @@ inline constexpr double kSurplusZ = 2.5;
 // Answers behind a reference, and its length, at least.
 inline constexpr std::int64_t kFewestReference = 8;
 inline constexpr Duration kShortestReference = std::chrono::milliseconds(600);
+inline constexpr std::int64_t kEnoughReference = 12;
+inline constexpr Duration kLongestReference = std::chrono::seconds(3);
 // Throughput that holds.
 inline constexpr double kHolds = 0.85;
 

@@ -23,6 +23,8 @@ constexpr double kFollows = 0.75;
 constexpr double kVerify = 2.5;
 constexpr double kRises = 0.5;
 constexpr double kVerifyAnswers = 40;
+// How often the level must turn over meanwhile.
+constexpr double kVerifyTurns = 0.7;
 // Shortest hold-off after a verdict was taken back.
 constexpr Duration kWithdrawn = 15s;
 
@@ -110,7 +112,8 @@ void CauseTest::search(Step& step) {
     return;
   }
   const double x = std::max(held_.throughput, 1e-3);
-  const Duration needed = std::clamp<Duration>(from_seconds(std::max(1.5 * limit / x, kVerifyAnswers / x)), 300ms, 5s);
+  const Duration needed =
+      std::clamp<Duration>(from_seconds(std::max(kVerifyTurns * limit / x, kVerifyAnswers / x)), 300ms, 5s);
   if (step.now - *drained_ < needed) return;
   const UpstreamSignals::Span span = step.signals.since(*drained_);
   if (span.in_flight < kBinding * limit && counts.waiting == 0) {
@@ -124,7 +127,7 @@ void CauseTest::search(Step& step) {
 // one that rises the other.
 void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
   const double more = std::log(std::max(span.in_flight, 1.0) / std::max(held_.in_flight, 1.0));
-  const double ratio = span.throughput() / std::max(held_.throughput, 1e-6);
+  const double ratio = span.throughput() / std::max({held_.throughput, evidence_.x_ref, 1e-6});
   const double elasticity = more > 0.1 ? std::log(std::max(ratio, 1e-3)) / more : 1;
   evidence_.r = ratio;
   if (elasticity > kRises) {
@@ -143,7 +146,7 @@ void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
 }
 
 void CauseTest::begin_track(Step& step, double limit, Cause verdict, std::string sentence) {
-  alarmed_ = false;
+  alarmed_ = burst_ = false;
   level_ = limit;
   base_.reset();
   slopes_ = slope_sum_ = slope_squares_ = 0;

@@ -57,6 +57,7 @@ void FleetTest::tick(const Tick& tick, const std::vector<Node>& nodes) {
 
   const auto count = static_cast<int>(nodes.size());
   context.wall = tick.wall;
+  context.apart = false;
   context.may_test = tick.may_test;
   context.patience = from_seconds(patience / weight);
   context.run_delay = from_seconds(run_delay / weight);

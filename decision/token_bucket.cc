@@ -12,8 +12,8 @@ constexpr double kTolerated = 0.02;
 constexpr double kBelow = 0.95;
 constexpr double kAbove = 1.05;
 // Growth grows while nothing is refused.
-constexpr double kFaster = 1.03;
-constexpr double kFastest = 1.3;
+constexpr double kFaster = 1.1;
+constexpr double kFastest = 1.5;
 // At most so far down at a time: half a second of refusals may be the end of a longer period.
 constexpr double kHalf = 0.5;
 constexpr double kLeastRate = 1;

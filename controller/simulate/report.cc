@@ -110,8 +110,9 @@ bool is_false(const Concluded& verdict) {
       return verdict.truth != Truth::theirs && verdict.truth != Truth::dead;
     case Cause::ours:
       return verdict.truth != Truth::ours;
+    // Said of what refuses calls: right as far as it goes where it is this service that fills it.
     case Cause::full:
-      return verdict.truth != Truth::full;
+      return verdict.truth != Truth::full && verdict.truth != Truth::ours;
     case Cause::dead:
       return verdict.truth != Truth::dead;
   }

@@ -62,6 +62,8 @@ struct CauseContext {
   int min = 4;
   int max = 5000;
   KneeTest knee_test = KneeTest::act;
+  // Others that share the upstream test apart from this one: only marks bring them together.
+  bool apart = true;
   // The limit of a fleet that led and is gone: its verdict was ours, and is continued from there.
   std::optional<int> inherited;
 };
@@ -184,11 +186,15 @@ class CauseTest {
   std::optional<Instant> trouble_since_;
 
   bool alarmed_ = false;
+  bool burst_ = false;
   Instant next_alarm_{};
   // Least throughput since trouble began, or since the last test, and calls in flight then.
   Block trough_;
-  // When it came back by itself; max: it did not.
+  // A test has ended since trouble began.
+  bool tested_ = false;
+  // When it came back by itself; max: it did not. And when it last was not far above that.
   Duration excused_latency_ = Duration::max();
+  Instant excused_at_{};
 
   // FREEZE, CUT, SEARCH
   std::int64_t mark_ = 0;
