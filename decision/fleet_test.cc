@@ -14,7 +14,6 @@ constexpr double kShareHalfLife = 5;
 
 void FleetTest::tick(const Tick& tick, const std::vector<Node>& nodes) {
   const double kept = ticked_ ? std::exp2(-seconds(tick.now - *ticked_) / kShareHalfLife) : 1;
-  ticked_ = tick.now;
   for (auto& [id, known] : known_) known.seen = false;
   sum_.in_flight = sum_.waiting = 0;
   double ages = 0;
@@ -25,9 +24,15 @@ void FleetTest::tick(const Tick& tick, const std::vector<Node>& nodes) {
   std::size_t refusing = 0;
   CauseContext context;
   for (const Node& node : nodes) {
-    Known& known = known_[node.id];
-    // What a node that restarted counted before is in the sum already.
-    if (known.life != node.life) known.counts = {};
+    const auto [found, joined] = known_.try_emplace(node.id);
+    Known& known = found->second;
+    // What a node that restarted counted before is in the sum already; what one that joins later counted before it
+    // joined is no traffic of now.
+    if (joined && ticked_) {
+      known.counts = node.counts;
+    } else if (known.life != node.life) {
+      known.counts = {};
+    }
     known.life = node.life;
     known.seen = true;
     const auto attempts = static_cast<double>(node.counts.attempts - known.counts.attempts);
@@ -48,6 +53,7 @@ void FleetTest::tick(const Tick& tick, const std::vector<Node>& nodes) {
     refusing += node.refusing ? 1 : 0;
     context.memory_pressure = std::max(context.memory_pressure, node.memory_pressure);
   }
+  ticked_ = tick.now;
   std::erase_if(known_, [](const auto& entry) { return !entry.second.seen; });
   if (nodes.empty()) return;
   all_attempts_ = 0;

@@ -75,5 +75,18 @@ TEST(FleetTest, ANodeThatRestartsOrLeavesTakesNothingBack) {
   EXPECT_FALSE(test.limit_of(1));
 }
 
+TEST(FleetTest, ANodeThatJoinsWithAHistoryIsNoSurge) {
+  FleetTest test;
+  auto tick = [&, t = 0](std::vector<FleetTest::Node> nodes) mutable {
+    test.tick({.now = Instant{} + ++t * std::chrono::milliseconds(100), .limit = {}}, nodes);
+    return test.signals().now().attempts;
+  };
+  EXPECT_EQ(tick({node(1, 1, 100), node(2, 1, 50)}), 150);
+  EXPECT_EQ(tick({node(1, 1, 110)}), 160);
+  // The stream of node 2 was lost for a while; node 3 comes from another controller.
+  EXPECT_EQ(tick({node(1, 1, 120), node(2, 1, 1'000'000), node(3, 1, 5'000'000)}), 170);
+  EXPECT_EQ(tick({node(1, 1, 130), node(2, 1, 1'000'007), node(3, 1, 5'000'003)}), 190);
+}
+
 }  // namespace
 }  // namespace penstock::decision

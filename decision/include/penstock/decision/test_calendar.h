@@ -20,10 +20,9 @@ class TestCalendar {
   void ask(std::string_view upstream, bool testing, Duration wall) {
     if (testing) {
       holder_ = id(upstream);
-    } else if (const std::uint64_t rank = mix(id(upstream) ^ static_cast<std::uint64_t>(wall / kSlot));
-               !first_ || rank < first_rank_) {
+    } else if (const std::uint64_t asked = rank(upstream, wall); !first_ || asked < first_rank_) {
       first_ = id(upstream);
-      first_rank_ = rank;
+      first_rank_ = asked;
     }
   }
   // Ends the tick: whose turn it is until the next.
@@ -33,6 +32,11 @@ class TestCalendar {
     first_.reset();
   }
   bool may_test(std::string_view upstream) const { return turn_ && *turn_ == id(upstream); }
+
+  // Least first: who goes before whom in the slot that `wall` is in.
+  static constexpr std::uint64_t rank(std::string_view upstream, Duration wall) {
+    return mix(id(upstream) ^ static_cast<std::uint64_t>(wall / kSlot));
+  }
 
  private:
   // FNV-1a, the same on all nodes.
