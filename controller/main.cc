@@ -3,11 +3,13 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <vector>
 
 #include "controller/addresses_file.h"
 #include "controller/clock.h"
 #include "controller/fleet/fleet.h"
 #include "controller/http/http_face.h"
+#include "controller/loop/cause_loop.h"
 #include "controller/loop/loop.h"
 #include "controller/options.h"
 #include "controller/process_log.h"
@@ -59,6 +61,7 @@ int run(const Settings& settings) {
   SignalReader signals(prometheus, settings.scrape_interval);
   Loop loop(fleet, log, signals, clock, runtime.metrics(),
             {.period = settings.period, .scrape_interval = settings.scrape_interval});
+  CauseLoop causes(fleet, log, clock, runtime.metrics());
   HttpFace face(
       runtime,
       {.address = settings.http.host,
@@ -91,13 +94,20 @@ int run(const Settings& settings) {
                           {"version", PENSTOCK_VERSION},
                           {"tls", settings.tls() ? "mutual" : "off"}});
 
-  Fiber turning = runtime.spawn("loop", [&] {
-    try {
-      loop.run();
-    } catch (const Cancelled&) {
-    }
+  std::vector<Fiber> turning;
+  const auto turn = [&](const char* name, auto& loop) {
+    turning.push_back(runtime.spawn(name, [&loop] {
+      try {
+        loop.run();
+      } catch (const Cancelled&) {
+      }
+    }));
+  };
+  turn("loop", loop);
+  turn("causes", causes);
+  runtime.on_drain([&] {
+    for (Fiber& fiber : turning) fiber.cancel();
   });
-  runtime.on_drain([&] { turning.cancel(); });
   runtime.run();
 
   agents.stop();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -29,7 +30,8 @@ bool same_content(const Effective& a, const Effective& b) {
   const auto revision = [](const Effective& e) {
     return e.policy == nullptr ? std::string() : e.policy->metadata().name() + "@" + e.policy->metadata().etag();
   };
-  return revision(a) == revision(b) && a.drain == b.drain && same(a.pools, b.pools) && same(a.upstreams, b.upstreams);
+  return revision(a) == revision(b) && a.drain == b.drain && a.counters_period == b.counters_period &&
+         same(a.pools, b.pools) && same(a.upstreams, b.upstreams);
 }
 
 bool governs(const v1::Policy& policy, const std::string& service, const std::map<std::string, std::string>& labels) {
@@ -58,6 +60,8 @@ struct Node {
   NodeState state;
   std::map<std::string, std::string> labels;
   Effective effective;
+  std::map<std::string, Lead> leads;
+  decision::Duration counters_period{};
   std::deque<CountersAt> recent;
   std::uint64_t session = 0;
   Fleet::Wake wake, replaced;
@@ -74,6 +78,7 @@ struct Fleet::State {
   std::map<std::string, std::shared_ptr<const v1::Policy>> policies;
   std::map<OverrideKey, v1::Override> overrides;
   std::map<std::pair<std::string, std::string>, PoolObserved> pools;
+  Causes causes;
   LoopStatus loop;
   std::uint64_t next_session = 1;
   std::uint64_t next_version = 1;
@@ -85,12 +90,40 @@ struct Fleet::State {
     return nullptr;
   }
 
+  // What the node is told of one upstream.
+  v1::UpstreamDirective compose(const Node& node, const std::string& upstream) const {
+    v1::UpstreamDirective directive;
+    directive.set_breaker(v1::BREAKER_OVERRIDE_AUTO);
+    if (const auto found = node.state.desired.upstreams.find(upstream); found != node.state.desired.upstreams.end())
+      directive = found->second;
+    directive.set_upstream(upstream);
+    if (const auto found = node.leads.find(upstream); found != node.leads.end()) {
+      const Lead& lead = found->second;
+      directive.set_fleet_leads(true);
+      directive.set_tight(lead.tight);
+      if (lead.limit) directive.set_limit(*lead.limit);
+      if (directive.reason().empty()) directive.set_reason(lead.reason);
+    }
+    if (const auto found = overrides.find({"upstream", node.state.id.service, upstream}); found != overrides.end()) {
+      const v1::Override& imposed = found->second;
+      directive.set_breaker(imposed.value() == "open" ? v1::BREAKER_OVERRIDE_FORCE_OPEN
+                                                      : v1::BREAKER_OVERRIDE_FORCE_CLOSED);
+      directive.set_reason("override by " + imposed.author() + ": " + imposed.reason());
+    }
+    return directive;
+  }
+
   Effective compose(const Node& node) const {
     Effective result;
     result.policy = node.state.policy;
     if (result.policy == nullptr) return result;
     for (const auto& [name, directive] : node.state.desired.pools) result.pools[name] = directive;
-    for (const auto& [name, directive] : node.state.desired.upstreams) result.upstreams[name] = directive;
+    result.counters_period = node.counters_period;
+    std::set<std::string> named;
+    for (const auto& [name, directive] : node.state.desired.upstreams) named.insert(name);
+    for (const auto& [name, lead] : node.leads) named.insert(name);
+    // What was imposed before and is no longer must be taken back explicitly: pushes carry changes only.
+    for (const auto& [name, directive] : node.effective.upstreams) named.insert(name);
     const NodeId& id = node.state.id;
     for (const auto& [key, imposed] : overrides) {
       const auto& [kind, service, name] = key;
@@ -101,28 +134,15 @@ struct Fleet::State {
         directive.set_limit(std::stoi(imposed.value()));
         directive.set_reason("override by " + imposed.author() + ": " + imposed.reason());
       } else if (kind == "upstream") {
-        v1::UpstreamDirective& directive = result.upstreams[name];
-        directive.set_upstream(name);
-        directive.set_breaker(imposed.value() == "open" ? v1::BREAKER_OVERRIDE_FORCE_OPEN
-                                                        : v1::BREAKER_OVERRIDE_FORCE_CLOSED);
-        directive.set_reason("override by " + imposed.author() + ": " + imposed.reason());
+        named.insert(name);
       } else if (kind == "node" && name == id.node) {
         result.drain = true;
       }
     }
-    // What was imposed before and is no longer must be taken back explicitly: pushes carry changes only.
     for (const auto& [name, directive] : node.effective.pools)
       if (!result.pools.contains(name)) result.pools[name] = without_directive(*result.policy, name);
-    for (const auto& [name, directive] : node.effective.upstreams) {
-      if (result.upstreams.contains(name)) continue;
-      v1::UpstreamDirective& automatic = result.upstreams[name];
-      automatic.set_upstream(name);
-      automatic.set_breaker(v1::BREAKER_OVERRIDE_AUTO);
-    }
-    std::erase_if(result.upstreams, [&](const auto& entry) {
-      return std::ranges::none_of(result.policy->spec().upstreams(),
-                                  [&](const auto& upstream) { return upstream.name() == entry.first; });
-    });
+    for (const auto& upstream : result.policy->spec().upstreams())
+      if (named.contains(upstream.name())) result.upstreams[upstream.name()] = compose(node, upstream.name());
     std::erase_if(result.pools, [&](const auto& entry) {
       return entry.first != "default" && std::ranges::none_of(result.policy->spec().pools(), [&](const auto& pool) {
                return pool.name() == entry.first;
@@ -253,6 +273,78 @@ void Fleet::set_pool_observed(const std::string& service, const std::string& poo
 void Fleet::set_loop_status(LoopStatus status) {
   std::lock_guard lock(state_->mutex);
   state_->loop = std::move(status);
+}
+
+std::vector<Streaming> Fleet::streaming() const {
+  std::lock_guard lock(state_->mutex);
+  std::vector<Streaming> result;
+  result.reserve(state_->nodes.size());
+  for (const auto& [id, node] : state_->nodes)
+    result.push_back({id, node.state.connected, node.state.policy, node.state.latest});
+  return result;
+}
+
+std::optional<v1::CauseView> Fleet::cause(const std::string& service, const std::string& upstream) const {
+  std::lock_guard lock(state_->mutex);
+  const auto found = state_->causes.find({service, upstream});
+  if (found == state_->causes.end()) return std::nullopt;
+  return found->second;
+}
+
+Fleet::Causes Fleet::causes() const {
+  std::lock_guard lock(state_->mutex);
+  return state_->causes;
+}
+
+void Fleet::set_causes(Causes causes) {
+  std::lock_guard lock(state_->mutex);
+  state_->causes.swap(causes);
+}
+
+void Fleet::lead(const std::vector<Leading>& changes) {
+  std::vector<Wake> wakes;
+  {
+    std::lock_guard lock(state_->mutex);
+    // Changes of one node stand together, as a rule: it gets one version for them, and is waked once.
+    Node* changed = nullptr;
+    const auto publish = [&] {
+      if (changed == nullptr) return;
+      changed->effective.version = state_->next_version++;
+      if (changed->state.connected && changed->wake) wakes.push_back(changed->wake);
+    };
+    for (const auto& [change, governed_by] : changes) {
+      const auto found = state_->nodes.find(change.id);
+      if (found == state_->nodes.end() || found->second.state.policy != governed_by || governed_by == nullptr) continue;
+      Node& node = found->second;
+      if (change.lead) {
+        node.leads[change.upstream] = *change.lead;
+      } else {
+        node.leads.erase(change.upstream);
+      }
+      // Only this one is put together again: a node has many, and tests move one of them ten times a second.
+      v1::UpstreamDirective directive = state_->compose(node, change.upstream);
+      v1::UpstreamDirective& standing = node.effective.upstreams[change.upstream];
+      if (MessageDifferencer::Equals(standing, directive)) continue;
+      standing = std::move(directive);
+      if (changed == &node) continue;
+      publish();
+      changed = &node;
+    }
+    publish();
+  }
+  call(wakes);
+}
+
+void Fleet::set_counters_period(const NodeId& id, decision::Duration period) {
+  std::vector<Wake> wakes;
+  {
+    std::lock_guard lock(state_->mutex);
+    const auto found = state_->nodes.find(id);
+    if (found == state_->nodes.end() || found->second.counters_period == period) return;
+    found->second.counters_period = period;
+    state_->refresh(found->second, wakes);
+  }
+  call(wakes);
 }
 
 std::vector<v1::Override> Fleet::expire() {

@@ -36,6 +36,21 @@ struct Desired {
   std::map<std::string, v1::UpstreamDirective> upstreams;
 };
 
+// What the fleet's test for causes wants of one upstream on one node.
+struct Lead {
+  // Calls in flight; unset: none of the fleet.
+  std::optional<int> limit;
+  bool tight = false;
+  std::string reason;
+  bool operator==(const Lead&) const = default;
+};
+struct LeadChange {
+  NodeId id;
+  std::string upstream;
+  // Unset: the node judges by itself.
+  std::optional<Lead> lead;
+};
+
 // What one node is told: policy, directives and overrides put together.
 struct Effective {
   // Grows with every change of content.
@@ -45,6 +60,8 @@ struct Effective {
   std::map<std::string, v1::PoolDirective> pools;
   std::map<std::string, v1::UpstreamDirective> upstreams;
   bool drain = false;
+  // Between two counters; zero: by the node's own judgement.
+  decision::Duration counters_period{};
 };
 
 // What one node said last, and when it arrived.
@@ -75,6 +92,14 @@ struct NodeState {
   // By upstream.
   std::map<std::string, v1::BreakerTransition> last_transition;
   Desired desired;
+};
+
+// What a node streams, as the tests for causes read it.
+struct Streaming {
+  NodeId id;
+  bool connected = false;
+  std::shared_ptr<const v1::Policy> policy;
+  CountersAt latest;
 };
 
 // What Prometheus told of one pool of a service, and what the loop made of it.
@@ -117,6 +142,13 @@ class Fleet {
                                             const std::string& service) const;
   std::optional<PoolObserved> pool_observed(const std::string& service, const std::string& pool) const;
   LoopStatus loop_status() const;
+  // In the order of their ids.
+  std::vector<Streaming> streaming() const;
+  // What the fleet's test holds of one upstream.
+  std::optional<v1::CauseView> cause(const std::string& service, const std::string& upstream) const;
+  // By service and upstream.
+  using Causes = std::map<std::pair<std::string, std::string>, v1::CauseView>;
+  Causes causes() const;
   Effective effective(const NodeId& id) const;
 
   // --- Write: the loop.
@@ -125,6 +157,15 @@ class Fleet {
   void set_desired(const NodeId& id, Desired desired);
   void set_pool_observed(const std::string& service, const std::string& pool, PoolObserved observed);
   void set_loop_status(LoopStatus status);
+  // Of nodes whose policy is still `governed_by`; the others are ignored.
+  struct Leading {
+    LeadChange change;
+    std::shared_ptr<const v1::Policy> governed_by;
+  };
+  void lead(const std::vector<Leading>& changes);
+  void set_counters_period(const NodeId& id, decision::Duration period);
+  // Replaces all.
+  void set_causes(Causes causes);
   // Drops expired overrides and forgets nodes that are long gone. Returns the overrides that ended. Called once a turn.
   std::vector<v1::Override> expire();
 

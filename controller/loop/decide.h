@@ -18,8 +18,9 @@
 //
 // Pools: decision::size_pool on Prometheus's rate and latency. Growth takes effect at once. Shrinking goes by at most
 // kShrinkStep per scrape, so that one odd scrape cannot take much away. What differs by no more than kBand and reaches
-// no bound is left alone: the arrivals of a few seconds vary by that much, and each move is an entry in the log. Without a fresh number for rate and latency the limit in force stays: missing data never
-// moves a decision. After a start of the controller a node's own limit is what is in force.
+// no bound is left alone: the arrivals of a few seconds vary by that much, and each move is an entry in the log.
+// Without a fresh number for rate and latency the limit in force stays: missing data never moves a decision. After a
+// start of the controller a node's own limit is what is in force.
 //
 // Breakers: an upstream that at least half of the connected nodes, and at least two, have opened by their own judgement
 // is tripped on the others. The trip ends when no node has it open any more.

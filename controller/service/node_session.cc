@@ -151,7 +151,7 @@ absl::Status NodeSession::acknowledge(const v1::Ack& ack) {
   withdrawn_ = push.content.policy == nullptr;
   context_.fleet.record_ack(*id_, session_, push.content.version,
                             push.content.policy == nullptr ? 0 : push.content.policy->metadata().revision(),
-                            now + context_.ttl);
+                            now + push.ttl);
   if (refused_) context_.fleet.record_refusal(*id_, session_, refused_->message);
   return absl::OkStatus();
 }
@@ -194,6 +194,14 @@ void NodeSession::add_changes(const Effective& wanted, v1::Push& push) const {
     }
   }
   if (!acked_ || acked_->drain != wanted.drain) push.set_drain(wanted.drain);
+  if (acked_ ? acked_->counters_period != wanted.counters_period : wanted.counters_period.count() > 0)
+    *push.mutable_counters_period() = policy::to_proto(wanted.counters_period);
+}
+
+decision::Duration NodeSession::ttl(const Effective& content) const {
+  const bool limited = std::ranges::any_of(
+      content.upstreams, [](const auto& entry) { return entry.second.fleet_leads() && entry.second.has_limit(); });
+  return limited ? std::min<decision::Duration>(context_.ttl, kTestLease) : context_.ttl;
 }
 
 std::optional<v1::Push> NodeSession::next_push() {
@@ -203,7 +211,7 @@ std::optional<v1::Push> NodeSession::next_push() {
   const bool differs = !acked_ || acked_->version != wanted.version;
   const bool retry = refused_ && now >= refused_->until && acked_ && etag(acked_->policy) != etag(wanted.policy);
   const bool changed = (differs || retry) && !held(wanted);
-  const bool renew = acked_ && now - last_push_ >= context_.ttl / 3;
+  const bool renew = acked_ && now - last_push_ >= last_ttl_ / 3;
   if (!changed && !renew) return std::nullopt;
 
   v1::Push push;
@@ -231,8 +239,9 @@ std::optional<v1::Push> NodeSession::next_push() {
   push.set_version(wanted.version);
   push.set_nonce(absl::StrCat(++nonces_, "-", absl::Hex(context_.clock.random(), absl::kZeroPad16)));
   push.set_epoch(context_.epoch);
-  *push.mutable_ttl() = policy::to_proto(context_.ttl);
-  outstanding_ = Outstanding{push.nonce(), std::move(wanted), now, !changed};
+  last_ttl_ = ttl(wanted);
+  *push.mutable_ttl() = policy::to_proto(last_ttl_);
+  outstanding_ = Outstanding{push.nonce(), std::move(wanted), now, !changed, last_ttl_};
   last_push_ = now;
   return push;
 }

@@ -23,6 +23,9 @@ namespace penstock::controller {
 class NodeSession {
  public:
   static constexpr std::chrono::seconds kRefusalHold{10};
+  // The lease of a node that holds a limit of the fleet's test for causes, if that is shorter: a limit that nobody
+  // moves any more is soon wrong.
+  static constexpr std::chrono::seconds kTestLease{5};
 
   struct Context {
     Fleet& fleet;
@@ -53,6 +56,7 @@ class NodeSession {
   // Adds to the push what differs between what is wanted and what is acknowledged.
   void add_changes(const Effective& wanted, v1::Push& push) const;
   bool held(const Effective& wanted) const;
+  decision::Duration ttl(const Effective& content) const;
   void log(std::string action, std::string reason, std::string message);
   void log(v1::Decision decision);
 
@@ -70,12 +74,14 @@ class NodeSession {
     Effective content;
     decision::Instant sent;
     bool renewal;
+    decision::Duration ttl;
   };
   std::optional<Outstanding> outstanding_;
   // Nonces, oldest first.
   std::deque<std::string> answered_;
   std::uint64_t nonces_ = 0;
   decision::Instant last_push_{};
+  decision::Duration last_ttl_{};
 
   struct Refused {
     std::string etag;  // of the policy in it; empty: it carried none

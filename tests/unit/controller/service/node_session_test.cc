@@ -315,5 +315,83 @@ TEST_F(JoinedNode, NeitherFloodsNorBreaksTheLog) {
   EXPECT_EQ(decision.message().size(), 999u) << "cut between two characters";
 }
 
+TEST_F(JoinedNode, AFleetsLimitIsPushedUnderAShortLeaseThatIsRenewedSooner) {
+  ASSERT_TRUE(answer(push()).ok());
+  const auto governed_by = fleet_.policy("shop");
+  fleet_.lead({{{kNode, "A", Lead{.limit = 40, .tight = true, .reason = "the knee"}}, governed_by}});
+  EXPECT_GE(wakes_, 1);
+  const auto limited = push();
+  ASSERT_EQ(limited.upstreams_size(), 1);
+  EXPECT_EQ(limited.upstreams(0).limit(), 40);
+  EXPECT_TRUE(limited.upstreams(0).tight());
+  EXPECT_TRUE(limited.upstreams(0).fleet_leads());
+  EXPECT_EQ(limited.upstreams(0).reason(), "the knee");
+  EXPECT_EQ(limited.upstreams(0).breaker(), v1::BREAKER_OVERRIDE_AUTO);
+  EXPECT_EQ(limited.ttl().seconds(), 5);
+  ASSERT_TRUE(answer(limited).ok());
+  EXPECT_EQ(fleet_.node(kNode)->lease_until, clock_.now() + seconds(5));
+  clock_.advance(milliseconds(1700));
+  const auto renewal = push();
+  EXPECT_EQ(renewal.upstreams_size(), 0);
+  EXPECT_EQ(renewal.ttl().seconds(), 5);
+  ASSERT_TRUE(answer(renewal).ok());
+
+  fleet_.lead({{{kNode, "A", Lead{}}, governed_by}});
+  const auto led = push();
+  EXPECT_FALSE(led.upstreams(0).has_limit());
+  EXPECT_TRUE(led.upstreams(0).fleet_leads());
+  EXPECT_EQ(led.ttl().seconds(), 15);
+  ASSERT_TRUE(answer(led).ok());
+  fleet_.lead({{{kNode, "A", std::nullopt}, governed_by}});
+  EXPECT_FALSE(push().upstreams(0).fleet_leads());
+}
+
+TEST_F(JoinedNode, WhatAnEarlierPolicyWasToldIsNotCarriedOver) {
+  ASSERT_TRUE(answer(push()).ok());
+  const auto earlier = fleet_.policy("shop");
+  fleet_.set_policy(make_policy(2));
+  ASSERT_TRUE(answer(push()).ok());
+  fleet_.lead({{{kNode, "A", Lead{.limit = 40}}, earlier}});
+  EXPECT_FALSE(session_->next_push().has_value());
+}
+
+TEST_F(JoinedNode, AnOperatorsOverrideStandsBesideTheFleetsLimit) {
+  ASSERT_TRUE(answer(push()).ok());
+  fleet_.lead({{{kNode, "A", Lead{.limit = 40, .reason = "the knee"}}, fleet_.policy("shop")}});
+  v1::Override imposed;
+  imposed.set_kind("upstream");
+  imposed.set_service("shop");
+  imposed.set_name("A");
+  imposed.set_value("closed");
+  imposed.set_reason("I know");
+  imposed.mutable_expire_time()->set_seconds(4'000'000'000);
+  fleet_.set_override(imposed);
+  const auto both = push();
+  ASSERT_EQ(both.upstreams_size(), 1);
+  EXPECT_EQ(both.upstreams(0).breaker(), v1::BREAKER_OVERRIDE_FORCE_CLOSED);
+  EXPECT_EQ(both.upstreams(0).limit(), 40);
+  ASSERT_TRUE(answer(both).ok());
+  fleet_.remove_override("upstream", "A", "shop");
+  const auto after = push();
+  EXPECT_EQ(after.upstreams(0).breaker(), v1::BREAKER_OVERRIDE_AUTO);
+  EXPECT_EQ(after.upstreams(0).limit(), 40);
+}
+
+TEST_F(JoinedNode, IsAskedForCountersMoreOftenAndReleasedFromIt) {
+  const auto full = push();
+  EXPECT_FALSE(full.has_counters_period());
+  ASSERT_TRUE(answer(full).ok());
+  fleet_.set_counters_period(kNode, milliseconds(100));
+  const auto hurry = push();
+  EXPECT_EQ(hurry.counters_period().nanos(), 100'000'000);
+  ASSERT_TRUE(answer(hurry).ok());
+  fleet_.set_counters_period(kNode, milliseconds(100));
+  EXPECT_FALSE(session_->next_push().has_value());
+  fleet_.set_counters_period(kNode, {});
+  const auto calm = push();
+  ASSERT_TRUE(calm.has_counters_period());
+  EXPECT_EQ(calm.counters_period().nanos() + calm.counters_period().seconds(), 0);
+}
+
 }  // namespace
 }  // namespace penstock::controller
