@@ -118,10 +118,11 @@ struct Agent::State {
   void take(const v1::Push& push, agent::Stream& stream, Instant now);
   // True when the lease ended now.
   bool expire(Instant now);
-  // What the controller or the options ask for, or more often in trouble.
+  // What the controller asks for; else what the options say, or more often in trouble.
   Duration counters_period() const {
-    const Duration asked = receiver.counters_period().value_or(options.counters_period);
-    return runtime.in_trouble() ? std::min<Duration>(asked, kTroubledPeriod) : asked;
+    if (const auto asked = receiver.counters_period()) return *asked;
+    return runtime.in_trouble() ? std::min<Duration>(options.counters_period, kTroubledPeriod)
+                                : options.counters_period;
   }
   void pause(std::chrono::milliseconds duration);
   void note_status();

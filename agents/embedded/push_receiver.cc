@@ -143,8 +143,8 @@ std::optional<Error> PushReceiver::judge_directives(const v1::Push& push, const 
   std::vector<errors::Violation> violations;
   if (push.has_counters_period()) {
     const decision::Duration period = policy::to_chrono(push.counters_period());
-    if (period < kCountersPeriodMin || period > kCountersPeriodMax) {
-      violations.push_back({"counters_period", "must be between 50ms and 10s"});
+    if (period != decision::Duration::zero() && (period < kCountersPeriodMin || period > kCountersPeriodMax)) {
+      violations.push_back({"counters_period", "must be 0s or between 50ms and 10s"});
     }
   }
   for (int i = 0; i < push.pools_size(); ++i) {
@@ -177,7 +177,10 @@ void PushReceiver::carry_out(const v1::Push& push) {
   for (const auto& directive : push.pools()) runtime_.set_pool_limit(directive.pool(), directive.limit());
   for (const auto& directive : push.upstreams()) carry_out(directive);
   if (push.has_drain()) runtime_.set_draining(push.drain());
-  if (push.has_counters_period()) counters_period_ = policy::to_chrono(push.counters_period());
+  if (push.has_counters_period()) {
+    counters_period_ = policy::to_chrono(push.counters_period());
+    if (*counters_period_ == decision::Duration::zero()) counters_period_.reset();
+  }
 }
 
 void PushReceiver::carry_out(const v1::UpstreamDirective& directive) {

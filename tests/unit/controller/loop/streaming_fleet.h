@@ -15,7 +15,7 @@
 namespace penstock::controller {
 
 // Nodes that stream what they count of calls to one third party, as a fluid: it answers `capacity` calls a second at
-// most, none faster than 50 ms, the oldest first; callers leave after 10 s. Nodes obey what they are told.
+// most, none faster than 200 ms, the oldest first; callers leave after 10 s. Nodes obey what they are told.
 class StreamingFleet {
  public:
   struct Node {
@@ -113,7 +113,7 @@ class StreamingFleet {
 
   double capacity_ = 1000;
   // Seconds that a call takes beside its turn.
-  double latency_ = 0.05;
+  double latency_ = 0.2;
   CauseTests tests_;
   std::vector<v1::Decision> decisions_;
   decision::Instant now_{std::chrono::hours(1)};

@@ -1,0 +1,157 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "tests/integration/agent/shop_node.h"
+#include "tests/unit/controller/temporary_directory.h"
+
+// Real nodes, a real controller and a third party of finite capacity: the fleet finds out whose fault it is.
+namespace penstock {
+namespace {
+
+using controller::ControllerProcess;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Answers so many at once, each after 50 ms; the others wait for their turn.
+class ThirdParty {
+ public:
+  ThirdParty() {
+    server_.route("GET", "/", [this](const http::Request&) {
+      while (busy_ >= capacity) sleep_for(milliseconds(2));
+      ++busy_;
+      try {
+        sleep_for(milliseconds(50));
+      } catch (...) {
+        --busy_;
+        throw;
+      }
+      --busy_;
+      return http::Response::text("ok");
+    });
+    thread_ = std::thread([this] { runtime_.run(); });
+  }
+  ~ThirdParty() {
+    runtime_.stop();
+    thread_.join();
+  }
+  std::string address() const { return server_.address(); }
+
+  std::atomic<int> capacity{40};
+
+ private:
+  // Of the one scheduler thread.
+  int busy_ = 0;
+  Runtime runtime_{{.service = "third-party", .threads = 1, .drain_grace = milliseconds(100)}};
+  http::Server server_{runtime_, {.port = 0, .admission = false}};
+  std::thread thread_;
+};
+
+// A node of "shop" that calls the third party 60 times a second, with 3 s for each call.
+class CallingNode {
+ public:
+  CallingNode(const std::string& controller, const std::string& name, const std::string& third_party)
+      : agent_(runtime_, {.controller = controller, .node = name}), url_("http://" + third_party + "/") {
+    thread_ = std::thread([this] { runtime_.run(); });
+    agent_.start();
+    runtime_.spawn("arrivals", [this] {
+      while (!stopping_) {
+        spawn("call", [this] {
+          try {
+            DeadlineScope scope(std::chrono::steady_clock::now() + seconds(3));
+            client_.get(url_);
+            ++answered;
+          } catch (const std::exception&) {
+            ++failed;
+          }
+        });
+        sleep_for(milliseconds(1000 / 60));
+      }
+    });
+  }
+  ~CallingNode() {
+    stopping_ = true;
+    agent_.stop();
+    runtime_.stop();
+    thread_.join();
+  }
+  Runtime::UpstreamStats stats() {
+    for (auto& upstream : runtime_.stats().upstreams)
+      if (upstream.name == "A") return upstream;
+    return {};
+  }
+
+  std::atomic<int> answered{0}, failed{0};
+
+ private:
+  Runtime runtime_{{.service = "shop", .threads = 1, .drain_grace = milliseconds(100)}};
+  Agent agent_;
+  http::Client client_{runtime_};
+  std::string url_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+class CallingFleet : public testing::Test {
+ protected:
+  CallingFleet() {
+    v1::Policy policy;
+    policy.mutable_metadata()->set_name("shop");
+    policy.mutable_spec()->set_service("shop");
+    v1::Upstream& upstream = *policy.mutable_spec()->add_upstreams();
+    upstream.set_name("A");
+    upstream.mutable_match()->add_hosts(third_party_.address());
+    EXPECT_EQ(hand_.apply(policy), "");
+    for (const char* name : {"n1", "n2"})
+      nodes_.push_back(std::make_unique<CallingNode>(controller_.grpc(), name, third_party_.address()));
+  }
+  bool both(const std::function<bool(const Runtime::UpstreamStats&)>& condition) {
+    return condition(nodes_[0]->stats()) && condition(nodes_[1]->stats());
+  }
+
+  controller::TemporaryDirectory directory_;
+  ThirdParty third_party_;
+  ControllerProcess controller_{directory_.path(), {"--prometheus", ""}};
+  Operator hand_{controller_};
+  std::vector<std::unique_ptr<CallingNode>> nodes_;
+};
+
+TEST_F(CallingFleet, FindsThatItAsksForTooMuchAndSharesWhatThereIs) {
+  ASSERT_TRUE(eventually([&] { return both([](const auto& s) { return s.fleet_leads && s.ok > 600; }); }, seconds(60)))
+      << controller_.log();
+  // 120 calls a second want to go; half of that is what it can do.
+  third_party_.capacity = 3;
+  v1::Decision verdict;
+  const auto guilty = [&] {
+    const auto all = hand_.decisions("upstream");
+    for (const auto& decision : all.decisions()) {
+      if (decision.verdict() != "ours" || !decision.node().empty()) continue;
+      verdict = decision;
+      return true;
+    }
+    return false;
+  };
+  ASSERT_TRUE(eventually(guilty, seconds(60))) << controller_.log();
+  EXPECT_FALSE(verdict.shadow());
+  EXPECT_EQ(verdict.action(), "test");
+  EXPECT_EQ(verdict.evidence().fields().at("nodes").number_value(), 2);
+  EXPECT_TRUE(eventually([&] { return both([](const auto& s) { return s.bound_by == "directive"; }); }));
+  const v1::WhyResponse why = hand_.why("upstream", "A");
+  EXPECT_THAT(why.DebugString(), testing::HasSubstr(verdict.formula()));
+
+  // The controller is gone: its limit ends with the lease, and the nodes go on by themselves.
+  controller_.end(SIGKILL);
+  EXPECT_TRUE(eventually(
+      [&] { return both([](const auto& s) { return !s.fleet_leads && s.bound_by != "directive"; }); }, seconds(30)));
+  const int before = nodes_[0]->answered;
+  EXPECT_TRUE(eventually([&] { return nodes_[0]->answered > before + 50; }));
+}
+
+}  // namespace
+}  // namespace penstock
