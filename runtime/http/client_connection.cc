@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/error.hpp>
-#include <boost/beast/http/error.hpp>
 #include <boost/system/system_error.hpp>
 #include <chrono>
 #include <utility>
@@ -16,7 +15,6 @@
 namespace penstock::http {
 namespace {
 
-namespace beast_http = boost::beast::http;
 using boost::system::error_code;
 
 // What a read takes at most; of an encrypted connection, which needs memory of its own for it.
@@ -56,9 +54,9 @@ ClientConnection::ClientConnection(const ConnectTo& to, const ClientOptions& opt
 
 void ClientConnection::fail(std::string_view what) const { throw CallError(name_ + ": " + std::string(what)); }
 
-void ClientConnection::fail(std::string_view what, const error_code& why) const {
-  fail(std::string(what) + why.message());
-}
+void ClientConnection::fail(std::string_view what, std::string_view why) const { fail(std::string(what).append(why)); }
+
+void ClientConnection::fail(std::string_view what, const error_code& why) const { fail(what, why.message()); }
 
 void ClientConnection::begin(const CallHead& head) {
   write_error_ = {};
@@ -122,8 +120,7 @@ std::size_t ClientConnection::take_read(std::size_t got, error_code ec, Response
     return got;
   }
   if (ec == boost::asio::error::eof && parser.got_some()) {
-    parser.put_eof(ec);
-    if (!ec && parser.is_done()) return 0;
+    if (parser.put_end() == ParseError::none) return 0;
     fail("the connection was closed in the middle of an answer");
   }
   if (write_error_) fail("send: ", write_error_);
@@ -132,19 +129,20 @@ std::size_t ClientConnection::take_read(std::size_t got, error_code ec, Response
 }
 
 std::size_t ClientConnection::parse(ResponseParser& parser, const char* data, std::size_t size) {
-  std::size_t used = 0;
-  while (used < size && !parser.is_done()) {
-    error_code ec;
-    used += parser.put(boost::asio::const_buffer(data + used, size - used), ec);
-    if (!ec) continue;
-    if (ec == beast_http::error::need_buffer) break;
-    if (ec != beast_http::error::need_more) fail("malformed answer: ", ec);
-    if (parser.is_header_done() && size - used > max_header_bytes_) {
-      fail("malformed answer: the head of a chunk is too long");
-    }
-    break;
+  const Parsed parsed = parser.put({data, size});
+  switch (parsed.error) {
+    case ParseError::none:
+    case ParseError::need_room:
+      break;
+    case ParseError::need_more:
+      if (parser.is_header_done() && size - parsed.used > max_header_bytes_) {
+        fail("malformed answer: the head of a chunk is too long");
+      }
+      break;
+    default:
+      fail("malformed answer: ", to_string(parsed.error));
   }
-  return used;
+  return parsed.used;
 }
 
 void ClientConnection::keep(ResponseParser& parser, const char* data, std::size_t size) {
@@ -221,9 +219,9 @@ Response ClientConnection::receive(bool is_head, const ClientOptions& options) {
   Headers trailers;
   for (int interim = 0; interim <= kInterimAnswers; ++interim) {
     ResponseParser parser(response, trailers, ResponseParser::Body::whole);
-    parser.header_limit(static_cast<std::uint32_t>(options.max_header_bytes));
+    parser.header_limit(options.max_header_bytes);
     parser.body_limit(options.max_body_bytes);
-    if (is_head) parser.skip(true);
+    if (is_head) parser.skip_body();
     while (!parser.is_done()) advance(parser);
     if (response.status == 101) fail("malformed answer: a change of protocol that nobody asked for");
     if (response.status >= 200) {

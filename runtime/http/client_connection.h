@@ -68,6 +68,7 @@ class ClientConnection {
 
   // Out of line, for the sake of the stacks of those that do not fail.
   [[noreturn, gnu::noinline]] void fail(std::string_view what) const;
+  [[noreturn, gnu::noinline]] void fail(std::string_view what, std::string_view why) const;
   [[noreturn, gnu::noinline]] void fail(std::string_view what, const boost::system::error_code& why) const;
 
   Instant idle_since{};

@@ -154,9 +154,9 @@ void ClientExchange::State::receive_head() {
       for (int interim = 0; interim <= kInterimAnswers; ++interim) {
         response.headers.clear();
         parser.emplace(response, trailers, ResponseParser::Body::streamed);
-        parser->header_limit(static_cast<std::uint32_t>(client->options.max_header_bytes));
-        parser->body_limit(boost::none);
-        if (head.is_head) parser->skip(true);
+        parser->header_limit(client->options.max_header_bytes);
+        parser->body_limit(std::nullopt);
+        if (head.is_head) parser->skip_body();
         while (!parser->is_header_done()) lease.connection->advance(*parser);
         if (response.status == 101)
           lease.connection->fail("malformed answer: a change of protocol that nobody asked for");

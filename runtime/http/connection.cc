@@ -5,9 +5,7 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/beast/http/error.hpp>
 #include <charconv>
 #include <exception>
 #include <new>
@@ -217,10 +215,9 @@ Connection::Next Connection::serve_next() {
   }
   if (input_.empty()) return Next::again;
 
-  RequestParser parser(options().max_header_bytes, 0);
-  error_code ec;
-  const std::size_t head = parser.put(boost::asio::const_buffer(input_.data(), input_.size()), ec);
-  if (ec == boost::beast::http::error::need_more) {
+  RequestParser parser(options().max_header_bytes);
+  const Parsed head = parser.put_head(input_);
+  if (head.error == ParseError::need_more) {
     if (header_began_ == Instant{}) header_began_ = fiber::cached_now();
     const Duration left = header_began_ + options().header_timeout - fiber::cached_now();
     if (left <= Duration::zero()) return refuse(408, "the header took too long");
@@ -233,8 +230,8 @@ Connection::Next Connection::serve_next() {
     if (failed == boost::asio::error::timed_out) return refuse(408, "the header took too long");
     return failed ? left_early() : Next::again;
   }
-  if (ec) return refuse(parser.refusal(ec));
-  consume(head);
+  if (head.error != ParseError::none) return refuse(parser.refusal(head.error));
+  consume(head.used);
   header_began_ = {};
   had_request_ = true;
   blanks_ = 0;

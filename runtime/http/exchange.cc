@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/beast/http/error.hpp>
 #include <chrono>
 #include <stdexcept>
 #include <utility>
@@ -50,12 +48,11 @@ void Exchange::State::receive_body(Duration timeout) {
 }
 
 bool Exchange::State::parse_body() {
-  error_code ec;
-  const std::string_view input = connection.input();
-  connection.consume(parser.put(boost::asio::const_buffer(input.data(), input.size()), ec));
-  if (!ec) return false;
-  if (ec == boost::beast::http::error::need_more) return !parser.is_done();
-  const Refusal refusal = parser.refusal(ec);
+  const Parsed parsed = parser.put_body(connection.input());
+  connection.consume(parsed.used);
+  if (parsed.error == ParseError::none) return false;
+  if (parsed.error == ParseError::need_more) return true;
+  const Refusal refusal = parser.refusal(parsed.error);
   refuse_body(refusal.status, refusal.why);
 }
 
@@ -71,7 +68,6 @@ void Exchange::State::read_body() {
   if (parser.is_done()) return;
   send_continue();
   parser.append_to(&request.body);
-  parser.eager(true);
   const Instant begun = std::chrono::steady_clock::now();
   while (!parser.is_done()) {
     if (connection.input().empty()) {

@@ -1,27 +1,88 @@
 #include "runtime/http/message.h"
 
+#include <algorithm>
 #include <array>
-#include <boost/beast/http/status.hpp>
 #include <charconv>
 #include <ctime>
+#include <utility>
+
+#include "runtime/http/head_scanner.h"
 
 namespace penstock::http {
 namespace {
 
 constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
-// RFC 9110, 5.6.2.
-constexpr std::array<bool, 256> kTokenCharacters = [] {
-  std::array<bool, 256> allowed{};
-  for (int c = '0'; c <= '9'; ++c) allowed[static_cast<std::size_t>(c)] = true;
-  for (int c = 'a'; c <= 'z'; ++c) allowed[static_cast<std::size_t>(c)] = true;
-  for (int c = 'A'; c <= 'Z'; ++c) allowed[static_cast<std::size_t>(c)] = true;
-  for (const char c : std::string_view("!#$%&'*+-.^_`|~")) allowed[static_cast<std::size_t>(c)] = true;
-  return allowed;
-}();
-
 // What a head has beside its headers, at most; a reason phrase of average length.
 constexpr std::size_t kHeadWithoutHeaders = 192;
+
+// RFC 9110, 15; 6585; 4918; 8297; 8470.
+constexpr std::pair<int, std::string_view> kReasons[] = {
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {203, "Non-Authoritative Information"},
+    {204, "No Content"},
+    {205, "Reset Content"},
+    {206, "Partial Content"},
+    {207, "Multi-Status"},
+    {208, "Already Reported"},
+    {226, "IM Used"},
+    {300, "Multiple Choices"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {303, "See Other"},
+    {304, "Not Modified"},
+    {305, "Use Proxy"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {402, "Payment Required"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {407, "Proxy Authentication Required"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Payload Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {416, "Range Not Satisfiable"},
+    {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
+    {422, "Unprocessable Entity"},
+    {423, "Locked"},
+    {424, "Failed Dependency"},
+    {425, "Too Early"},
+    {426, "Upgrade Required"},
+    {428, "Precondition Required"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {451, "Unavailable For Legal Reasons"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
+    {506, "Variant Also Negotiates"},
+    {507, "Insufficient Storage"},
+    {508, "Loop Detected"},
+    {510, "Not Extended"},
+    {511, "Network Authentication Required"},
+};
+
+// Empty: it has none.
+std::string_view reason_of(int status) noexcept {
+  const auto* const found = std::lower_bound(std::begin(kReasons), std::end(kReasons), status,
+                                             [](const auto& entry, int wanted) { return entry.first < wanted; });
+  return found != std::end(kReasons) && found->first == status ? found->second : std::string_view();
+}
 
 std::string_view trim(std::string_view s) noexcept {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
@@ -73,7 +134,7 @@ bool list_has(std::string_view list, std::string_view token) noexcept {
 
 bool is_token(std::string_view name) noexcept {
   for (const char c : name) {
-    if (!kTokenCharacters[static_cast<unsigned char>(c)]) return false;
+    if (!is_kind(c, kTokenByte)) return false;
   }
   return !name.empty();
 }
@@ -127,9 +188,7 @@ void append_head(std::string& out, int status, const Headers& headers, Framing f
     out += "HTTP/1.1 ";
     append_number(out, static_cast<std::size_t>(status));
     out += ' ';
-    const auto reason =
-        boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(static_cast<unsigned>(status)));
-    out.append(reason.data(), reason.size());
+    out += reason_of(status);
     out += "\r\n";
   }
   out += date_line();

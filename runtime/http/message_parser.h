@@ -1,44 +1,75 @@
 #pragma once
 
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/http/basic_parser.hpp>
-#include <boost/beast/http/error.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <string_view>
+
+#include "runtime/http/head_facts.h"
+#include "runtime/http/message_body.h"
+#include "runtime/http/parse_error.h"
 
 namespace penstock::http {
 
-// Beast's parser of one message, which may be given its chunks in pieces of any size.
-template <bool is_request>
-class MessageParser : public boost::beast::http::basic_parser<is_request> {
-  using Base = boost::beast::http::basic_parser<is_request>;
-
+// What the parsers of requests and of answers share. A head is taken as a whole, once it is there; a body as it comes.
+class MessageParser {
  public:
-  // As Beast's, which takes it for granted that a chunk's header is not looked at before five bytes are there.
-  std::size_t put(boost::asio::const_buffer buffer, boost::system::error_code& ec) {
-    // The shortest of what ends a body.
-    constexpr std::size_t kLastChunk = std::string_view("0\r\n\r\n").size();
-    if (this->is_header_done() && !in_chunk_ && this->chunked() && buffer.size() < kLastChunk) {
-      ec = boost::beast::http::error::need_more;
-      return 0;
-    }
-    return Base::put(buffer, ec);
+  // Of the whole head, in bytes. The parser of a head that has got so far without an end gives up.
+  void header_limit(std::size_t bytes) noexcept { header_limit_ = bytes; }
+  // Of what comes from now on; a length that was announced is looked at with the head. Unset: none.
+  void body_limit(std::optional<std::uint64_t> bytes) noexcept {
+    payload_.set_limit(bytes.value_or(MessageBody::kNoLimit));
   }
+
+  bool is_header_done() const noexcept { return header_done_; }
+  bool is_done() const noexcept { return header_done_ && payload_.done(); }
+
+  // --- of a complete head
+
+  // Whether the connection may carry another message after this one.
+  bool keep_alive() const noexcept {
+    if (payload_.until_end() || ended_) return false;
+    // The framing of HTTP/1.0 is not to be trusted with an encoding (RFC 9112, 6.1).
+    return http11_ ? !facts_.says_close : facts_.says_keep_alive && !facts_.encoded;
+  }
+  std::optional<std::uint64_t> content_length() const noexcept {
+    return facts_.has_length ? std::optional(facts_.length) : std::nullopt;
+  }
+
+ protected:
+  ~MessageParser() = default;
+
+  // Whether there may be a whole head: it is not looked at twice for each byte that comes. None: parse it, up to
+  // end_of_head().
+  ParseError look_for_head(std::string_view in) noexcept {
+    if (searched_ == 0) return ParseError::none;
+    const std::size_t until = end_of_head(in);
+    if (searched_ < until && in.substr(searched_, until - searched_).find("\r\n\r\n") != in.npos) {
+      return ParseError::none;
+    }
+    return incomplete_head(in);
+  }
+  // There was none.
+  ParseError incomplete_head(std::string_view in) noexcept {
+    if (in.size() >= header_limit_) return ParseError::header_limit;
+    searched_ = in.size() > 3 ? in.size() - 3 : 0;
+    return ParseError::need_more;
+  }
+  std::size_t end_of_head(std::string_view in) const noexcept {
+    return in.size() < header_limit_ ? in.size() : header_limit_;
+  }
+
+  MessageBody payload_;
+  HeadFacts facts_;
+  bool http11_ = false;
+  bool header_done_ = false;
+  // The end of the connection was the end of the body.
+  bool ended_ = false;
 
  private:
-  using text = boost::beast::string_view;
-
-  void on_chunk_header_impl(std::uint64_t size, text, boost::beast::error_code&) final { in_chunk_ = size != 0; }
-  std::size_t on_chunk_body_impl(std::uint64_t left, text body, boost::beast::error_code& ec) final {
-    const std::size_t taken = this->on_body_impl(body, ec);
-    in_chunk_ = taken != left;
-    return taken;
-  }
-  // Bodies of both kinds.
-  std::size_t on_body_impl(text body, boost::beast::error_code& ec) override = 0;
-
-  bool in_chunk_ = false;
+  std::size_t header_limit_ = std::numeric_limits<std::size_t>::max();
+  std::size_t searched_ = 0;
 };
 
 }  // namespace penstock::http

@@ -1,62 +1,89 @@
 #include "runtime/http/response_parser.h"
 
 #include <algorithm>
-#include <boost/beast/http/error.hpp>
+#include <cstdint>
 #include <cstring>
-#include <string_view>
+
+#include "runtime/http/head_scanner.h"
 
 namespace penstock::http {
 namespace {
 
 // What a length that was only announced may take.
-constexpr std::size_t kReserve = 256 * 1024;
+constexpr std::uint64_t kReserve = 256 * 1024;
 
 }  // namespace
 
-ResponseParser::ResponseParser(Response& response, Headers& trailers, Body body)
-    : response_(response), trailers_(trailers), body_(body) {
-  eager(true);
+Parsed ResponseParser::put(std::string_view in) {
+  if (in.empty()) return {0, ParseError::need_more};
+  got_some_ = true;
+  if (header_done_) return put_body(in);
+  Parsed parsed = put_head(in);
+  if (parsed.error != ParseError::none || parsed.used == in.size()) return parsed;
+  const Parsed of_body = put_body(in.substr(parsed.used));
+  return {parsed.used + of_body.used, of_body.error};
 }
 
-void ResponseParser::on_request_impl(boost::beast::http::verb, string_view, string_view, int, error_code&) {}
+Parsed ResponseParser::put_head(std::string_view in) {
+  ParseError error = look_for_head(in);
+  if (error != ParseError::none) return {0, error};
+  facts_ = {};
+  response_.headers.clear();
 
-void ResponseParser::on_response_impl(int status, string_view, int, error_code&) {
-  response_.status = status;
-  response_.headers.reserve(8);
+  const char* at = in.data();
+  const char* const end = at + end_of_head(in);
+  StatusLine line;
+  error = scan_status_line(at, end, line);
+  if (error == ParseError::none) {
+    response_.status = line.status;
+    http11_ = line.http11;
+    response_.headers.reserve(8);
+    error = scan_fields(at, end, [&](std::string_view name, std::string_view value, bool) {
+      response_.headers.emplace_back(name, value);
+      return facts_.take(kind_of_field(name), value);
+    });
+  }
+  if (error == ParseError::need_more) return {0, incomplete_head(in)};
+  if (error != ParseError::none) return {0, error};
+
+  if (skip_body_ || line.status < 200 || line.status == 204 || line.status == 304) {
+    payload_.be_sized(0);
+  } else if (facts_.chunked) {
+    payload_.be_chunked();
+  } else if (facts_.has_length) {
+    if (facts_.length > payload_.limit()) return {0, ParseError::body_limit};
+    payload_.be_sized(facts_.length);
+    if (body_ == Body::whole) response_.body.reserve(std::min(facts_.length, kReserve));
+  } else {
+    payload_.be_until_end();
+  }
+  header_done_ = true;
+  return {static_cast<std::size_t>(at - in.data()), ParseError::none};
 }
 
-void ResponseParser::on_field_impl(boost::beast::http::field, string_view text, string_view value, error_code& ec) {
-  if (!header_done_) {
-    const std::size_t line = text.size() + value.size() + std::string_view(": \r\n").size();
-    if (line > head_left_) {
-      ec = boost::beast::http::error::header_limit;
-      return;
+Parsed ResponseParser::put_body(std::string_view in) {
+  std::size_t used = 0;
+  while (!payload_.done() && used < in.size()) {
+    const std::size_t room = body_ == Body::whole ? in.size() : room_size_ - filled_;
+    const MessageBody::Step step = payload_.next(in.substr(used), room, trailers_);
+    used += step.used;
+    if (step.error != ParseError::none) return {used, step.error};
+    if (body_ == Body::whole) {
+      response_.body.append(step.data);
+    } else if (!step.data.empty()) {
+      // The room may be where these bytes were read to.
+      std::memmove(room_ + filled_, step.data.data(), step.data.size());
+      filled_ += step.data.size();
     }
-    head_left_ -= line;
   }
-  (header_done_ ? trailers_ : response_.headers)
-      .emplace_back(std::string(text.data(), text.size()), std::string(value.data(), value.size()));
+  return {used, ParseError::none};
 }
 
-void ResponseParser::on_header_impl(error_code&) { header_done_ = true; }
-
-void ResponseParser::on_body_init_impl(const boost::optional<std::uint64_t>& length, error_code&) {
-  if (body_ == Body::whole && length) response_.body.reserve(std::min<std::uint64_t>(*length, kReserve));
+ParseError ResponseParser::put_end() noexcept {
+  if (!header_done_ || !(payload_.done() || payload_.until_end())) return ParseError::cut_off;
+  if (payload_.until_end()) ended_ = true;
+  payload_.end();
+  return ParseError::none;
 }
-
-std::size_t ResponseParser::on_body_impl(string_view body, error_code& ec) {
-  if (body_ == Body::whole) {
-    response_.body.append(body.data(), body.size());
-    return body.size();
-  }
-  const std::size_t n = std::min(body.size(), room_size_ - filled_);
-  // The room may be where these bytes were read to.
-  if (n > 0) std::memmove(room_ + filled_, body.data(), n);
-  filled_ += n;
-  if (n < body.size()) ec = boost::beast::http::error::need_buffer;
-  return n;
-}
-
-void ResponseParser::on_finish_impl(error_code&) {}
 
 }  // namespace penstock::http

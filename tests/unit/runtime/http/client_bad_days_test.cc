@@ -66,7 +66,9 @@ class UpstreamsBadDay : public ClientTest, public ::testing::WithParamInterface<
       while (begun == 0) sleep_for(1ms);
       EXPECT_EQ(get(client, b.url()), "ok") << "which notices nothing";
       bad.join();
-      if (day.outcome != "ok") EXPECT_THAT(what, HasSubstr("upstream A: "));
+      if (day.outcome != "ok") {
+        EXPECT_THAT(what, HasSubstr("upstream A: "));
+      }
       EXPECT_THAT(what, HasSubstr(day.outcome == "ok" ? "" : day.says));
       EXPECT_EQ(get(client, a.url()), "ok") << "on another connection, with an answer of its own";
     });
@@ -77,7 +79,9 @@ class UpstreamsBadDay : public ClientTest, public ::testing::WithParamInterface<
     EXPECT_EQ(log.count("upstream=A"), 1u) << log.text();
     EXPECT_THAT(log.text(), HasSubstr(day.says));
     EXPECT_EQ(log.count("upstream=B"), 0u);
-    if (day.outcome != "ok") EXPECT_THAT(log.text(), HasSubstr("call failed upstream=A outcome=" + day.outcome));
+    if (day.outcome != "ok") {
+      EXPECT_THAT(log.text(), HasSubstr("call failed upstream=A outcome=" + day.outcome));
+    }
   }
 };
 

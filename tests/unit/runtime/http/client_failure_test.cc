@@ -54,7 +54,9 @@ TEST_P(HttpGarbage, IsAnErrorOfTheCallAndOfItsConnection) {
     socket.read_until("\r\n\r\n");
     socket.send(number == 0 ? std::string_view(GetParam().answer) : kOk);
     const bool cut_off = GetParam().name == std::string_view("Truncated") || GetParam().answer.empty();
-    if (number == 0 && !cut_off) EXPECT_TRUE(socket.closed_by_peer());
+    if (number == 0 && !cut_off) {
+      EXPECT_TRUE(socket.closed_by_peer());
+    }
   });
   Client client(*runtime, {.max_header_bytes = 1024, .max_body_bytes = 1000, .retries = 0});
   runtime.on_fiber([&] {
