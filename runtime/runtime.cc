@@ -241,7 +241,9 @@ Runtime::Runtime(RuntimeOptions options) : state_(std::make_unique<State>(std::m
 Runtime::~Runtime() {
   Runtime* self = this;
   process_runtime.compare_exchange_strong(self, nullptr);
-  state_.reset();
+  // Not reset(): while it is destroyed its fibers still come here.
+  delete state_.get();
+  static_cast<void>(state_.release());
   runtimes_ended.fetch_add(1, std::memory_order_release);
 }
 

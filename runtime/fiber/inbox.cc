@@ -56,6 +56,7 @@ Waiter* Inbox::take_ended() noexcept {
 }
 
 void Inbox::run_posts() {
+  if (auto* const fn = interrupt_.exchange(nullptr)) fn();
   std::vector<Callable> posts;
   {
     std::lock_guard lock(mutex_);

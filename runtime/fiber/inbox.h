@@ -28,6 +28,11 @@ class Inbox {
   bool post(Callable fn);
   void push(Waiter& ended) noexcept;
   void notify() noexcept;
+  // Runs fn on the owner's dispatcher; one that was not run before is forgotten. Async-signal-safe.
+  void interrupt(void (*fn)() noexcept) noexcept {
+    interrupt_.store(fn);
+    notify();
+  }
 
   // The owner's.
   //
@@ -48,6 +53,7 @@ class Inbox {
   std::atomic<bool> flagged_{false};
   std::atomic<bool> sleeping_{false};
   std::atomic<Waiter*> ended_{nullptr};
+  std::atomic<void (*)() noexcept> interrupt_{nullptr};
   const int event_fd_;
 
   std::mutex mutex_;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -68,6 +69,10 @@ class Scheduler final : public boost::fibers::algo::algorithm {
 
   // Of the calling thread; null: it runs none.
   static Scheduler* current() noexcept { return current_; }
+
+  // In a forked child, which has neither the other threads nor a right to the epoll set: the caller is a plain thread
+  // from now on, and what it had waits for nothing.
+  static void abandon() noexcept { current_ = nullptr; }
 
   unsigned index() const noexcept { return options_.index; }
   Instant now() const noexcept { return now_; }
@@ -164,10 +169,13 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   void return_to_main(Properties& from) noexcept;
 
   // worker.cc
+  bool fits(const Task& task) const noexcept;
+  Worker* find_worker(const Task& task, bool may_make) noexcept;
   Worker* worker_for(Task& task) noexcept;
   Worker* unpark() noexcept;
   void park(Worker& worker) noexcept;
-  Worker* make_worker() noexcept;
+  StackCache& stacks_of(std::size_t stack_bytes);
+  Worker* make_worker(std::size_t stack_bytes) noexcept;
   void work(Worker& worker) noexcept;
   void begin(Worker& worker, Task& task) noexcept;
   bool next_in_place(Worker& worker) noexcept;
@@ -184,6 +192,8 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   Properties& main_;
   Properties* running_;
   StackCache stacks_;
+  // For tasks that want another size, by that.
+  std::map<std::size_t, StackCache> other_stacks_;
   Reactor reactor_;
   Watch* bell_ = nullptr;
   TimerWheel timers_;

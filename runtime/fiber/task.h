@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <exception>
 #include <string>
 
@@ -43,11 +44,13 @@ class Task : public Runnable {
   Instant queued() const noexcept { return queued_; }
 
  protected:
-  Task() noexcept : Runnable(true) {}
+  // On a stack of at least so many bytes; 0: as all have it on the scheduler.
+  explicit Task(std::size_t stack_bytes = 0) noexcept : Runnable(true), stack_bytes_(stack_bytes) {}
   ~Task() = default;
 
  private:
   friend class Scheduler;
+  const std::size_t stack_bytes_;
   Instant queued_{};
 };
 

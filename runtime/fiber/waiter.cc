@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/scheduler.h"
 
 namespace penstock::fiber {
@@ -25,11 +26,13 @@ void futex_wait(const std::atomic<int>& word, int expected, Instant until) noexc
     const auto whole = std::chrono::duration_cast<std::chrono::seconds>(since_start);
     at = {static_cast<time_t>(whole.count()), static_cast<long>((since_start - whole).count())};
   }
+  const PlainCalls plain;
   ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, expected, until != Instant::max() ? &at : nullptr, nullptr,
             FUTEX_BITSET_MATCH_ANY);
 }
 
 void futex_wake(const std::atomic<int>* word) noexcept {
+  const PlainCalls plain;
   ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 

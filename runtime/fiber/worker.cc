@@ -68,6 +68,7 @@ void Scheduler::work(Worker& worker) noexcept {
   while (worker.state.task != nullptr) {
     worker.state.task->run();
     end_task(worker);
+    if (worker.for_one_task) break;
     if (next_in_place(worker)) continue;
     if (parked_count_ == kHotWorkers) break;
     park(worker);
@@ -77,8 +78,10 @@ void Scheduler::work(Worker& worker) noexcept {
 
 bool Scheduler::next_in_place(Worker& worker) noexcept {
   if (dispatcher_is_due() || ready_.empty() || !ready_.front().is_task() || !starved_.empty()) return false;
+  Task& task = static_cast<Task&>(ready_.front());
+  if (!fits(task)) return false;
+  ready_.pop_front();
   ++switches_;
-  Task& task = static_cast<Task&>(ready_.pop_front());
   read_clock_seldom();
   begin(worker, task);
   tell_delay(now_ - task.queued_);
@@ -109,9 +112,19 @@ Worker* Scheduler::unpark() noexcept {
   return worker;
 }
 
+bool Scheduler::fits(const Task& task) const noexcept {
+  return task.stack_bytes_ == 0 || task.stack_bytes_ == options_.stack_bytes;
+}
+
+// Null: there is neither a parked one nor, if it may be made, memory for one.
+Worker* Scheduler::find_worker(const Task& task, bool may_make) noexcept {
+  const bool fitting = fits(task);
+  Worker* worker = fitting ? unpark() : nullptr;
+  return worker != nullptr || !may_make ? worker : make_worker(fitting ? 0 : task.stack_bytes_);
+}
+
 Worker* Scheduler::worker_for(Task& task) noexcept {
-  Worker* worker = starved_.empty() ? unpark() : nullptr;
-  if (worker == nullptr && starved_.empty()) worker = make_worker();
+  Worker* worker = starved_.empty() ? find_worker(task, true) : nullptr;
   if (worker == nullptr) {
     if (workers_ == 0) {
       refuse(task);
@@ -127,9 +140,8 @@ Worker* Scheduler::worker_for(Task& task) noexcept {
 
 void Scheduler::find_workers_for_starved() noexcept {
   while (!starved_.empty()) {
-    Worker* worker = unpark();
-    if (worker == nullptr && now_ >= try_stacks_at_) worker = make_worker();
     Task& task = static_cast<Task&>(starved_.front());
+    Worker* worker = find_worker(task, now_ >= try_stacks_at_);
     if (worker != nullptr) {
       starved_.pop_front();
       begin(*worker, task);
@@ -158,18 +170,25 @@ void Scheduler::refuse(Task& task) noexcept {
   one_less();
 }
 
-Worker* Scheduler::make_worker() noexcept {
+StackCache& Scheduler::stacks_of(std::size_t stack_bytes) {
+  if (stack_bytes == 0) return stacks_;
+  return other_stacks_.try_emplace(stack_bytes, stack_bytes).first->second;
+}
+
+Worker* Scheduler::make_worker(std::size_t stack_bytes) noexcept {
   try {
-    const boost::context::stack_context stack = stacks_.allocate();
+    StackCache& stacks = stacks_of(stack_bytes);
+    const boost::context::stack_context stack = stacks.allocate();
     const auto top = reinterpret_cast<std::uintptr_t>(stack.sp);
     const std::uintptr_t place = (top - sizeof(Worker)) / kCacheLine * kCacheLine;
     auto* worker = new (reinterpret_cast<void*>(place)) Worker(stack);
+    worker->for_one_task = stack_bytes != 0;
     boost::context::stack_context rest = stack;
     rest.sp = worker;
     rest.size -= top - place;
     // Its stack was its only allocation: nothing throws any more.
     const auto context = boost::fibers::make_worker_context_with_properties(
-        boost::fibers::launch::post, worker, StackAllocator(stacks_, rest), [this, worker] { work(*worker); });
+        boost::fibers::launch::post, worker, StackAllocator(stacks, rest), [this, worker] { work(*worker); });
     boost::fibers::context::active()->attach(context.get());
     ++workers_;
     return worker;

@@ -55,6 +55,8 @@ struct Worker final : Properties {
   static void operator delete(void*) noexcept {}
 
   const boost::context::stack_context stack;
+  // Its stack is of another size than the scheduler's: it ends with its task.
+  bool for_one_task = false;
   Worker* next_parked = nullptr;
 };
 

@@ -55,6 +55,7 @@ bool BlockingCall::suspend() noexcept {
   FdWait wait{.fd = fd_, .events = direction_.events, .exclusive = direction_.exclusive};
   const Instant call_until = call_deadline(*descriptor_);
   Ended ended = wait_for({&wait, 1}, std::min(until_, call_until), {.what = direction_.what, .fd = fd_});
+  if (ended == Ended::restarted) return true;
   woken_ = ended == Ended::ready;
   if (ended == Ended::timeout && call_until < until_) ended = Ended::deadline;
   if (ended == Ended::deadline) call_timed_out(*descriptor_);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/fiber/scheduler.h"
+#include "runtime/interpose/guard.h"
 
 namespace penstock::interpose {
 namespace {
@@ -69,6 +70,11 @@ Ended to_ended(fiber::Wake wake, Instant until) noexcept {
   return Ended::timeout;
 }
 
+Ended looked_after(Ended ended) noexcept {
+  auto* const look = ended == Ended::cancelled ? after_cancelled_wait.load(std::memory_order_relaxed) : nullptr;
+  return look != nullptr ? look() : ended;
+}
+
 Ended wait(fiber::Waiter& waiter, Instant until) noexcept {
   try {
     return to_ended(waiter.wait(until), until);
@@ -80,6 +86,9 @@ Ended wait(fiber::Waiter& waiter, Instant until) noexcept {
 }
 
 }  // namespace
+
+constinit std::atomic<Ended (*)() noexcept> after_cancelled_wait{nullptr};
+constinit std::atomic<void (*)()> before_interrupted_call{nullptr};
 
 FdWatch::FdWatch(int fd, Descriptor& descriptor, fiber::Scheduler& scheduler)
     : Watch(fd), descriptor_(descriptor), reactor_(scheduler.reactor()), epoll_fd_(scheduler.reactor().fd()) {
@@ -188,14 +197,14 @@ Ended wait_for(std::span<FdWait> waits, Instant until, fiber::WaitingFor what) n
     closed = closed || wait.closed;
     wait.descriptor = nullptr;
   }
-  return closed ? Ended::closed : ended;
+  return closed ? Ended::closed : looked_after(ended);
 }
 
 Ended wait_until(Instant until, const char* what) noexcept {
   fiber::Waiter waiter(what);
   for (;;) {
     const Ended ended = wait(waiter, until);
-    if (ended != Ended::ready) return ended;
+    if (ended != Ended::ready) return looked_after(ended);
   }
 }
 
@@ -214,6 +223,9 @@ int to_errno(Ended ended, int timeout) noexcept {
       return ETIMEDOUT;
     case Ended::cancelled:
       return ECANCELED;
+    case Ended::interrupted:
+    case Ended::restarted:
+      return EINTR;
     default:
       return timeout;
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 
@@ -40,7 +41,15 @@ enum class Ended {
   // The request's deadline, or its cancellation.
   deadline,
   cancelled,
+  // A handler of a signal has run: the call fails with EINTR, or, when the handler was installed so (SA_RESTART), goes on
+  // if it is one of those that do.
+  interrupted,
+  restarted,
 };
+
+// What a wait that was cancelled is to its caller. Set by whoever runs the threads of a program as fibers, which are
+// interrupted that way. Null: cancelled.
+extern constinit std::atomic<Ended (*)() noexcept> after_cancelled_wait;
 
 // Suspends the calling fiber until one of them may be ready, or at the latest until then. Keeps nothing of the waits.
 Ended wait_for(std::span<FdWait> waits, Instant until, fiber::WaitingFor what) noexcept;

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 
@@ -17,7 +18,8 @@ class SpinLock {
           __builtin_ia32_pause();
         } else {
           // Its holder was preempted.
-          sched_yield();
+          // (Not sched_yield(), which may be interposed as well.)
+          ::syscall(SYS_sched_yield);
         }
       }
     }

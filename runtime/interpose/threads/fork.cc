@@ -1,0 +1,31 @@
+#include <pthread.h>
+
+#include "runtime/fiber/scheduler.h"
+#include "runtime/interpose/threads/fork.h"
+#include "runtime/interpose/threads/parking.h"
+#include "runtime/interpose/threads/program.h"
+#include "runtime/interpose/threads/program_thread.h"
+#include "runtime/interpose/threads/signals.h"
+
+namespace penstock::interpose {
+namespace {
+
+// Of its parent's threads the child has the caller alone, on its stack. It runs no scheduler: what was one belongs to
+// its parent, epoll set and all.
+void begin() noexcept {
+  count_fork();
+  if (fiber::Scheduler::current() == nullptr) return;
+  ProgramThread* caller = ProgramThread::current();
+  forget_parkings();
+  make_plain_threads();
+  if (caller != nullptr) {
+    begin_child_mask(caller->blocked);
+    ProgramThread::begin_child(caller);
+  }
+  fiber::Scheduler::abandon();
+}
+
+[[gnu::constructor]] void watch_forks() { ::pthread_atfork(nullptr, nullptr, begin); }
+
+}  // namespace
+}  // namespace penstock::interpose

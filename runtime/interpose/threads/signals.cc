@@ -1,0 +1,209 @@
+#include "runtime/interpose/threads/signals.h"
+
+#include <link.h>
+#include <pthread.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "runtime/fiber/plain_calls.h"
+#include "runtime/fiber/scheduler.h"
+#include "runtime/interpose/guard.h"
+#include "runtime/interpose/real.h"
+#include "runtime/interpose/threads/parking.h"
+#include "runtime/interpose/threads/program_thread.h"
+#include "runtime/interpose/threads/signal_actions.h"
+
+PENSTOCK_REAL(pthread_sigmask)
+PENSTOCK_REAL(pthread_self)
+
+namespace penstock::interpose {
+namespace {
+
+constinit std::shared_ptr<fiber::Inbox> home;
+pthread_t kernel_thread;
+constinit std::atomic<bool> taking{false};
+
+// Code in which a handler must not run: ours, and Boost's. Of what it calls, nothing is left half done that a handler
+// may touch.
+struct Range {
+  std::uintptr_t begin;
+  std::uintptr_t end;
+};
+constinit std::array<Range, 4> own_code{};
+
+int find_code(dl_phdr_info* info, std::size_t, void* argument) {
+  auto& next = *static_cast<std::size_t*>(argument);
+  const std::string_view path = info->dlpi_name;
+  bool wanted = path.find("/libboost_fiber.") != path.npos || path.find("/libboost_context.") != path.npos;
+  const auto here = reinterpret_cast<std::uintptr_t>(&find_code);
+  Range code{UINTPTR_MAX, 0};
+  for (ElfW(Half) i = 0; i < info->dlpi_phnum; ++i) {
+    const auto& part = info->dlpi_phdr[i];
+    if (part.p_type != PT_LOAD || (part.p_flags & PF_X) == 0) continue;
+    code.begin = std::min(code.begin, info->dlpi_addr + part.p_vaddr);
+    code.end = std::max(code.end, info->dlpi_addr + part.p_vaddr + part.p_memsz);
+  }
+  wanted = wanted || (here >= code.begin && here < code.end);
+  if (wanted && next < own_code.size()) own_code[next++] = code;
+  return 0;
+}
+
+bool in_own_code(const void* context) noexcept {
+  const auto at = static_cast<std::uintptr_t>(static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+  return std::any_of(own_code.begin(), own_code.end(),
+                     [at](const Range& range) { return at >= range.begin && at < range.end; });
+}
+
+// How often each has come and was not yet handled, and what was told of it last.
+struct Arrived {
+  std::atomic<unsigned> times{0};
+  siginfo_t info;
+};
+constinit std::array<Arrived, NSIG> arrived{};
+
+// Who blocks each, of how many.
+constinit std::array<unsigned, NSIG> blocked_by{};
+constinit unsigned threads = 0;
+sigset_t kernels;
+
+void apply_masks() noexcept {
+  sigset_t wanted;
+  ::sigemptyset(&wanted);
+  for (int number = 1; number < NSIG; ++number) {
+    if (blocked_by[static_cast<std::size_t>(number)] == threads) ::sigaddset(&wanted, number);
+  }
+  if (std::memcmp(&wanted, &kernels, sizeof wanted) == 0) return;
+  kernels = wanted;
+  real::pthread_sigmask(SIG_SETMASK, &wanted, nullptr);
+}
+
+void count(const sigset_t& blocked, unsigned by) noexcept {
+  for (int number = 1; number < NSIG; ++number) {
+    if (::sigismember(&blocked, number) == 1) blocked_by[static_cast<std::size_t>(number)] += by;
+  }
+}
+
+ProgramThread* taker_of(int number) noexcept {
+  ProgramThread* first = ProgramThread::first_one();
+  if (!first->ended() && ::sigismember(&first->blocked, number) == 0) return first;
+  for (fiber::Properties& fiber : fiber::Scheduler::current()->fibers()) {
+    ProgramThread* thread = ProgramThread::run_by(fiber.state);
+    if (thread != nullptr && ::sigismember(&thread->blocked, number) == 0) return thread;
+  }
+  return nullptr;
+}
+
+// On the dispatcher.
+void deliver() noexcept {
+  for (int number = 1; number < NSIG; ++number) {
+    Arrived& signal = arrived[static_cast<std::size_t>(number)];
+    for (unsigned left = signal.times.exchange(0); left != 0; --left) {
+      ProgramThread* thread = taker_of(number);
+      if (thread == nullptr) thread = ProgramThread::first_one();
+      thread->take_signal(number, signal.info);
+    }
+  }
+}
+
+bool may_run_here(int number, const void* context) noexcept {
+  if (fiber::PlainCalls::active() || holds_parking_row() || in_own_code(context)) return false;
+  const ProgramThread* thread = ProgramThread::current();
+  return thread != nullptr && ::sigismember(&thread->blocked, number) == 0;
+}
+
+}  // namespace
+
+void come(int number, siginfo_t* info, void* context) noexcept {
+  const int error = errno;
+  const bool ours = taking.load(std::memory_order_acquire) && fiber::Scheduler::current() != nullptr &&
+                    real::pthread_self() == kernel_thread;
+  if (!ours || may_run_here(number, context)) {
+    call_handler(number, info, context);
+  } else {
+    Arrived& signal = arrived[static_cast<std::size_t>(number)];
+    signal.info = *info;
+    signal.times.fetch_add(1);
+    home->interrupt(deliver);
+  }
+  errno = error;
+}
+
+void take_signals(ProgramThread& first, const std::shared_ptr<fiber::Inbox>& inbox) {
+  home = inbox;
+  kernel_thread = real::pthread_self();
+  std::size_t next = 0;
+  ::dl_iterate_phdr(find_code, &next);
+  real::pthread_sigmask(SIG_SETMASK, nullptr, &first.blocked);
+  kernels = first.blocked;
+  begin_mask(first.blocked);
+  taking.store(true, std::memory_order_release);
+}
+
+void begin_mask(const sigset_t& blocked) noexcept {
+  ++threads;
+  count(blocked, 1);
+  apply_masks();
+}
+
+void end_mask(const sigset_t& blocked) noexcept {
+  --threads;
+  count(blocked, -1U);
+  apply_masks();
+}
+
+int change_mask(ProgramThread& thread, int how, const sigset_t* set, sigset_t* old) noexcept {
+  const sigset_t before = thread.blocked;
+  if (set != nullptr) {
+    sigset_t next = before;
+    switch (how) {
+      case SIG_BLOCK:
+        ::sigorset(&next, &before, set);
+        break;
+      case SIG_UNBLOCK:
+        for (int number = 1; number < NSIG; ++number) {
+          if (::sigismember(set, number) == 1) ::sigdelset(&next, number);
+        }
+        break;
+      case SIG_SETMASK:
+        next = *set;
+        break;
+      default:
+        return EINVAL;
+    }
+    ::sigdelset(&next, SIGKILL);
+    ::sigdelset(&next, SIGSTOP);
+    thread.blocked = next;
+    count(before, -1U);
+    count(next, 1);
+    apply_masks();
+  }
+  if (old != nullptr) *old = before;
+  if (set != nullptr) thread.handle_signals();
+  return 0;
+}
+
+bool handle(int number, siginfo_t& info) {
+  ProgramThread& thread = *ProgramThread::current();
+  const struct sigaction action = action_of(number);
+  const sigset_t before = thread.blocked;
+  ::sigorset(&thread.blocked, &before, &action.sa_mask);
+  if ((action.sa_flags & SA_NODEFER) == 0) ::sigaddset(&thread.blocked, number);
+  ucontext_t context{};
+  call_handler(number, &info, &context);
+  thread.blocked = before;
+  return (action.sa_flags & SA_RESTART) != 0;
+}
+
+void begin_child_mask(const sigset_t& blocked) noexcept {
+  taking.store(false, std::memory_order_release);
+  real::pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
+}
+
+}  // namespace penstock::interpose

@@ -1,0 +1,108 @@
+#include <pthread.h>
+
+#include <atomic>
+#include <cerrno>
+#include <new>
+
+#include "runtime/interpose/interposed.h"
+#include "runtime/interpose/real.h"
+#include "runtime/interpose/threads/program_thread.h"
+
+PENSTOCK_REAL(pthread_key_create)
+PENSTOCK_REAL(pthread_key_delete)
+PENSTOCK_REAL(pthread_getspecific)
+PENSTOCK_REAL(pthread_setspecific)
+
+namespace penstock::interpose {
+namespace {
+
+// The C library gives out the keys, and runs the destructors of plain threads. Ours look here.
+struct Key {
+  // Odd: in use.
+  std::atomic<std::uint32_t> generation{0};
+  std::atomic<void (*)(void*)> destroy{nullptr};
+};
+constinit std::array<Key, PTHREAD_KEYS_MAX> keys;
+
+}  // namespace
+
+SpecificValues::~SpecificValues() {
+  for (Block* block : blocks_) delete block;
+}
+
+void* SpecificValues::get(pthread_key_t key) const noexcept {
+  if (key >= PTHREAD_KEYS_MAX) return nullptr;
+  const Block* block = blocks_[key / kPerBlock];
+  if (block == nullptr) return nullptr;
+  const Value& value = (*block)[key % kPerBlock];
+  return value.generation == keys[key].generation.load(std::memory_order_relaxed) ? value.value : nullptr;
+}
+
+int SpecificValues::set(pthread_key_t key, const void* value) noexcept {
+  if (key >= PTHREAD_KEYS_MAX) return EINVAL;
+  const std::uint32_t generation = keys[key].generation.load(std::memory_order_acquire);
+  if (generation % 2 == 0) return EINVAL;
+  Block*& block = blocks_[key / kPerBlock];
+  if (block == nullptr) {
+    if (value == nullptr) return 0;
+    block = new (std::nothrow) Block{};
+    if (block == nullptr) return ENOMEM;
+  }
+  (*block)[key % kPerBlock] = {generation, const_cast<void*>(value)};
+  return 0;
+}
+
+bool SpecificValues::destroy_once() noexcept {
+  bool any = false;
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    if (blocks_[i] == nullptr) continue;
+    for (std::size_t j = 0; j < kPerBlock; ++j) {
+      Value& value = (*blocks_[i])[j];
+      if (value.value == nullptr) continue;
+      const Key& key = keys[i * kPerBlock + j];
+      void* old = value.value;
+      value.value = nullptr;
+      auto* const destroy = key.destroy.load(std::memory_order_acquire);
+      if (value.generation != key.generation.load(std::memory_order_acquire) || destroy == nullptr) continue;
+      any = true;
+      destroy(old);
+    }
+  }
+  return any;
+}
+
+void SpecificValues::destroy() noexcept {
+  for (int i = 0; i < PTHREAD_DESTRUCTOR_ITERATIONS && destroy_once(); ++i) {
+  }
+}
+
+}  // namespace penstock::interpose
+
+using namespace penstock::interpose;
+
+PENSTOCK_INTERPOSED int pthread_key_create(pthread_key_t* key, void (*destroy)(void*)) noexcept {
+  const int error = real::pthread_key_create(key, destroy);
+  if (error != 0 || *key >= PTHREAD_KEYS_MAX) return error;
+  keys[*key].destroy.store(destroy, std::memory_order_relaxed);
+  keys[*key].generation.fetch_add(1, std::memory_order_release);
+  return 0;
+}
+
+PENSTOCK_INTERPOSED int pthread_key_delete(pthread_key_t key) noexcept {
+  if (key < PTHREAD_KEYS_MAX && keys[key].generation.load(std::memory_order_relaxed) % 2 == 1) {
+    keys[key].destroy.store(nullptr, std::memory_order_relaxed);
+    keys[key].generation.fetch_add(1, std::memory_order_release);
+  }
+  return real::pthread_key_delete(key);
+}
+
+PENSTOCK_INTERPOSED void* pthread_getspecific(pthread_key_t key) noexcept {
+  const ProgramThread* thread = ProgramThread::current();
+  return thread != nullptr && thread->keeps_values() ? thread->specific.get(key) : real::pthread_getspecific(key);
+}
+
+PENSTOCK_INTERPOSED int pthread_setspecific(pthread_key_t key, const void* value) noexcept {
+  ProgramThread* thread = ProgramThread::current();
+  return thread != nullptr && thread->keeps_values() ? thread->specific.set(key, value)
+                                                     : real::pthread_setspecific(key, value);
+}
