@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 // --- FREEZE
 
 constexpr Duration kShortestFreeze = 400ms;
-constexpr Duration kLongestFreeze = 4s;
+constexpr Duration kLongestFreeze = 6s;
 
 // Throughput below this share, with so many standard errors, while calls in flight did not fall: they hang.
 constexpr double kCollapsed = 0.33;
@@ -74,11 +74,12 @@ void CauseTest::theirs(Step& step, std::string sentence) {
 
 void CauseTest::freeze(Step& step) {
   if (!tested_ && excused(step)) return;
-  const std::int64_t mark = step.context.wall / mark_interval_;
+  const std::int64_t mark = step.context.wall / kMark;
   const UpstreamSignals::Span frozen = step.signals.since(began_);
   // At the same concurrency the same throughput, unless what flows passes by what hangs.
   const auto expected = evidence_.x_ref * frozen.seconds;
-  if (expected >= kFewestReference && static_cast<double>(frozen.ok) < kCollapsed * expected &&
+  if (std::min(expected, evidence_.calls_ref) >= kFewestReference &&
+      static_cast<double>(frozen.ok) < kCollapsed * expected &&
       expected - static_cast<double>(frozen.ok) > kCollapsedZ * std::sqrt(expected + static_cast<double>(frozen.ok))) {
     evidence_.r = frozen.throughput() / evidence_.x_ref;
     evidence_.calls = static_cast<double>(frozen.ok);

@@ -77,10 +77,6 @@ constexpr double kFreezeMore = 2;
 
 double over(std::int64_t a, std::int64_t b) { return b > 0 ? static_cast<double>(a) / static_cast<double>(b) : 0; }
 
-// Nodes notice the same trouble within about half a second of each other: with a mark a second and at least
-// some time before it, most cut at the same one. Longer latency is noticed farther apart.
-Duration mark_interval(Duration latency) { return latency < 2s ? 1000ms : 2000ms; }
-
 }  // namespace
 
 // An upstream that answers more than it is asked lacks no capacity: its latency swings by itself.
@@ -223,8 +219,7 @@ void CauseTest::await_no_turn() {
 void CauseTest::begin_freeze(Step& step, double limit, std::string sentence, std::string formula) {
   n_ref_ = step.counts().in_flight;
   began_ = step.now;
-  mark_interval_ = mark_interval(step.signals.latency());
-  mark_ = step.context.wall / mark_interval_;
+  mark_ = step.context.wall / kMark;
   set_limit(step, limit);
   decide(step, CauseState::freeze, Cause::unidentified, std::move(sentence), std::move(formula), "the test");
 }

@@ -29,6 +29,8 @@ inline constexpr Duration kHoldOff = std::chrono::seconds(8);
 inline constexpr int kHoldOffGrowth = 3;
 inline constexpr Duration kLongestHoldOff = std::chrono::seconds(240);
 inline constexpr Duration kHoldOffUnidentified = std::chrono::seconds(3);
+// Nodes notice the same trouble within some seconds of each other; nearly all of them cut at the same mark then.
+inline constexpr Duration kMark = std::chrono::seconds(4);
 inline constexpr Duration kRetestMark = std::chrono::seconds(8);
 // More answers than calls, by so many standard errors: no capacity is missing.
 inline constexpr double kSurplusZ = 2.5;

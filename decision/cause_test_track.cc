@@ -56,6 +56,8 @@ constexpr double kShrink = 0.85;
 constexpr double kGrow = 1.4;
 // Steps in a row that throughput followed: the verdict was wrong.
 constexpr int kFollowed = 2;
+// In a row that many more calls got more answers: it was.
+constexpr int kDoubts = 3;
 // The limit was not reached for so long: it is no longer needed.
 constexpr Duration kUnbound = 2s;
 // Far above the knee: more than so many times the usual latency. Down by this factor a step; after a step that cost
@@ -82,6 +84,7 @@ Duration CauseTest::block_length(const Step& step, double throughput) const {
 
 void CauseTest::begin_search(Step& step, const UpstreamSignals::Span& span) {
   const int limit = *hold_.limit;
+  doubts_ = 0;
   held_ = Block{span.in_flight, 0, span.throughput(), static_cast<double>(span.ok)};
   const std::string sentence = format("%.1f/s from %.0f calls in flight, %.1f/s from %.0f: the cause is likely ours",
                                       evidence_.x_ref, n_ref_, held_.throughput, held_.in_flight);
@@ -130,6 +133,14 @@ void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
   const double ratio = span.throughput() / std::max({held_.throughput, evidence_.x_ref, 1e-6});
   const double elasticity = more > 0.1 ? std::log(std::max(ratio, 1e-3)) / more : 1;
   evidence_.r = ratio;
+  if (elasticity > kRises && hold_.verdict == Cause::ours && ++doubts_ < kDoubts) {
+    // Others may have gone down, whose share this is.
+    begin_track(
+        step, *hold_.limit, Cause::ours,
+        format("throughput rose to %.2f when %.0f in flight became %.0f: perhaps the cause is not ours any more", ratio,
+               held_.in_flight, span.in_flight));
+    return;
+  }
   if (elasticity > kRises) {
     hold_off_ = std::max<Duration>(hold_off_, kWithdrawn);
     end_test(step, Cause::theirs, hold_off_,
@@ -138,6 +149,7 @@ void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
                     ratio, held_.in_flight, span.in_flight));
     return;
   }
+  doubts_ = 0;
   begin_track(
       step, held_.in_flight, Cause::ours,
       format("%.1f/s at %.0f calls in flight, %.1f/s at %.0f, %.1f/s at %.0f: more calls get no more answers, the "
@@ -288,6 +300,7 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
     return;
   }
   if (factor_ > 1 && mean > kSteep) {
+    doubts_ = 0;
     level_ = std::max(level_ * kShrink, std::min(level_, kUsualRatio * knee));
   } else if (factor_ > 1 && mean < kFlat && mean + spread < kSteep) {
     level_ *= kGrow;

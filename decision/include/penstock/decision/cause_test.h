@@ -198,7 +198,6 @@ class CauseTest {
 
   // FREEZE, CUT, SEARCH
   std::int64_t mark_ = 0;
-  Duration mark_interval_{};
   Instant began_{};
   double n_ref_ = 0;
   Duration w_ref_{};
@@ -222,6 +221,8 @@ class CauseTest {
   double slope_sum_ = 0;
   double slope_squares_ = 0;
   int following_ = 0;
+  // In a row that more calls got more answers.
+  int doubts_ = 0;
   int probes_ = 0;
   Instant descend_at_{};
   Instant ours_until_{};
