@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 
+import clients
 import guard
 import hello
 import incident
@@ -16,8 +17,9 @@ import switch
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Each: its module, runs by default, and seconds of each measurement.
-BENCHES = {"guard": (guard, 15, 0), "hello": (hello, 5, 3), "incident": (incident, 1, 0), "proxy": (proxy, 5, 3),
-           "sleepers": (sleepers, 3, 0), "seed": (seed, 1, 0), "scale": (scale, 3, 3), "switch": (switch, 5, 0)}
+BENCHES = {"clients": (clients, 3, 0), "guard": (guard, 15, 0), "hello": (hello, 5, 3), "incident": (incident, 1, 0),
+           "proxy": (proxy, 5, 3), "sleepers": (sleepers, 3, 0), "seed": (seed, 1, 0), "scale": (scale, 3, 3),
+           "switch": (switch, 5, 0)}
 
 
 def build(targets):

@@ -23,6 +23,15 @@ constexpr auto kTryAgainAfter = std::chrono::milliseconds(10);
 constexpr auto kComplainEvery = std::chrono::seconds(1);
 constexpr std::size_t kCacheLine = 64;
 
+// Stands for a task that has returned from run(), and may be gone.
+class EndedTask final : public Task {
+ public:
+  void run() noexcept override {}
+  void describe(TaskName& name) const noexcept override { name += "(ended)"; }
+  void refused(std::exception_ptr) noexcept override {}
+};
+EndedTask ended_task;
+
 }  // namespace
 
 void Scheduler::begin(Worker& worker, Task& task) noexcept {
@@ -67,6 +76,7 @@ void Scheduler::one_less() noexcept {
 void Scheduler::work(Worker& worker) noexcept {
   while (worker.state.task != nullptr) {
     worker.state.task->run();
+    if (worker.state.task != nullptr) worker.state.task = &ended_task;
     end_task(worker);
     if (worker.for_one_task) break;
     if (next_in_place(worker)) continue;

@@ -27,6 +27,8 @@ using boost::system::error_code;
 constexpr int kRequestsInTurn = 16;
 // Bytes of the empty lines that may come before a request.
 constexpr int kMostBlanks = 16;
+// Runs at least this long may have to be told of.
+constexpr auto kLongRun = std::chrono::milliseconds(5);
 
 }  // namespace
 
@@ -135,6 +137,9 @@ void Connection::run() noexcept {
   do {
     next = serve();
   } while (next == Next::again);
+  // Told of while it has a name: what follows may be its end.
+  fiber::Scheduler& scheduler = *fiber::Scheduler::current();
+  if (scheduler.recent() - scheduler.running().since >= kLongRun) scheduler.settle_account(scheduler.running());
   switch (next) {
     case Next::again:
     case Next::park:

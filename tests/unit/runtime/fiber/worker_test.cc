@@ -9,6 +9,7 @@
 #include <chrono>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <memory>
 #include <new>
 #include <string>
@@ -49,6 +50,34 @@ struct Step final : Task {
   int refusals = 0;
   Waiter ended;
 };
+
+// As one that destroys itself at its end.
+struct GoneAtItsEnd final : Task {
+  void run() noexcept override {
+    const auto until = Clock::now() + 5ms;
+    while (Clock::now() < until) {
+    }
+    gone = true;
+  }
+  void describe(TaskName& out) const noexcept override {
+    EXPECT_FALSE(gone);
+    out += "gone";
+  }
+  void refused(std::exception_ptr) noexcept override {}
+  bool gone = false;
+};
+
+TEST(Task, IsNotTouchedAfterItsEndEvenIfItHeldTheThread) {
+  SchedulerThread thread(SchedulerOptions{.long_run = 1ms});
+  GoneAtItsEnd task;
+  std::promise<void> done;
+  thread.spawn("test", [&] {
+    Scheduler::current()->start(task);
+    EXPECT_TRUE(eventually([&] { return task.gone; }));
+    done.set_value();
+  });
+  done.get_future().wait();
+}
 
 TEST(Task, RunsAsAFiberOfItsOwnName) {
   Threads threads;
