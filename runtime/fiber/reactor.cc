@@ -119,7 +119,7 @@ void Reactor::hand_out() noexcept {
   // Only if nothing that has happened is left untold.
   if (found_ >= 0 && found_ < kBatch) {
     const auto now = std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
-    rounds_ = std::max(rounds_ + 1, static_cast<std::uint64_t>(now));
+    looked_at_ = std::max(looked_at_ + 1, static_cast<std::uint64_t>(now));
   }
   found_ = 0;
   in_batch_ = false;

@@ -57,9 +57,8 @@ class Reactor {
   void wait(Instant until) noexcept;
   // Hands out what wait() found.
   void hand_out() noexcept;
-  // When it last had looked and handed out all there was (nanoseconds of the steady clock); no two rounds have the
-  // same.
-  std::uint64_t rounds() const noexcept { return rounds_; }
+  // When it last had looked and handed out all there was, in nanoseconds of the steady clock: later each time.
+  std::uint64_t looked_at() const noexcept { return looked_at_; }
 
  private:
   static constexpr int kBatch = 256;
@@ -72,7 +71,7 @@ class Reactor {
   std::vector<Watch*> watches_;
   int found_ = 0;
   std::array<epoll_event, kBatch> events_;
-  std::uint64_t rounds_ = 0;
+  std::uint64_t looked_at_ = 0;
   bool in_batch_ = false;
   Watch* retired_ = nullptr;
 };

@@ -382,11 +382,10 @@ void Scheduler::suspend_until(Instant const& until) noexcept {
 }
 
 void Scheduler::settle_account(Properties& running) {
-  const Instant now = std::max(now_, Instant(std::chrono::steady_clock::now()));
-  now_ = now;
-  if (now - running.since >= long_run_) end_long_run(running);
-  if (running.state.account) running.state.account->running += now - running.since;
-  running.since = now;
+  read_clock_seldom();
+  if (now_ - running.since >= long_run_) end_long_run(running);
+  if (running.state.account) running.state.account->running += now_ - running.since;
+  running.since = now_;
 }
 
 void Scheduler::breathe() {

@@ -12,6 +12,7 @@
 #include "runtime/http/client_state.h"
 #include "runtime/http/retry_after.h"
 #include "runtime/net/tls_context.h"
+#include "runtime/runtime_state.h"
 
 namespace penstock::http {
 namespace {
@@ -46,7 +47,10 @@ bool sends_length_always(std::string_view method) { return method == "POST" || m
 }  // namespace
 
 Client::State::State(Runtime& runtime, ClientOptions given)
-    : runtime(runtime), options(checked(std::move(given))), pools_(runtime.threads()) {
+    : runtime(runtime),
+      registry(*RuntimeAccess::state(runtime).registry),
+      options(checked(std::move(given))),
+      pools_(runtime.threads()) {
   const net::TlsClientOptions& tls = options.tls;
   const bool own = !tls.ca_file.empty() || tls.certificate != net::TlsCertificate{} || tls.insecure_skip_verification;
   if (own) tls_ = std::make_unique<net::TlsClientContext>(tls);
@@ -66,9 +70,7 @@ ClientPool& Client::State::pool() {
 void Client::State::tend(ClientPool& pool) {
   bool stopping = false;
   try {
-    const auto report = [this](ClientHost& host) {
-      report_unasked(runtime.match_upstream(host.target.host, host.target.port), host);
-    };
+    const auto report = [this](ClientHost& host) { report_unasked(host.upstream(registry), host); };
     while (!closed.wait_until(fiber::time_in(std::min<Duration>(options.idle_timeout, kTendEvery)))) {
       if (!pool.tend(options.idle_timeout, report)) break;
     }
@@ -81,7 +83,7 @@ void Client::State::tend(ClientPool& pool) {
 
 Response Client::State::call(ClientHost& host, const CallHead& head, std::string_view body) {
   const ClientHost::Pin pin(host);
-  Upstream& upstream = runtime.match_upstream(host.target.host, host.target.port);
+  Upstream& upstream = host.upstream(registry);
   for (int failed = 0;; ++failed) {
     try {
       return attempt(upstream, host, head, body);

@@ -211,8 +211,7 @@ ClientExchange ClientAccess::open(const std::shared_ptr<Client::State>& client, 
   std::string_view target;
   std::string own_target;
   ClientHost& host = client->pool().host(url, target, own_target, client->options.max_idle);
-  auto state = std::make_unique<ClientExchange::State>(
-      client, host, client->runtime.match_upstream(host.target.host, host.target.port));
+  auto state = std::make_unique<ClientExchange::State>(client, host, host.upstream(client->registry));
   state->method = method;
   state->target = target;
   state->headers = headers;

@@ -5,6 +5,7 @@
 
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/fiber/scheduler.h"
+#include "runtime/registry.h"
 
 namespace penstock::http {
 
@@ -40,8 +41,8 @@ bool ClientHost::is_stale(ClientConnection& idle) {
 }
 
 void ClientHost::settle() noexcept {
-  const std::uint64_t round = fiber::Scheduler::current()->reactor().rounds();
-  if (std::exchange(fresh_round_, round) == round) return;
+  const std::uint64_t looked_at = fiber::Scheduler::current()->reactor().looked_at();
+  if (std::exchange(fresh_since_, looked_at) == looked_at) return;
   // There is room: give_back() has seen to it.
   std::move(fresh_.begin(), fresh_.end(), std::back_inserter(idle_));
   fresh_.clear();
@@ -134,12 +135,29 @@ void ClientHost::close() noexcept {
   fresh_.clear();
 }
 
+Upstream& ClientHost::upstream(const Registry& registry) {
+  // First: what changes in between is looked up again.
+  const std::uint64_t revision = registry.revision();
+  if (upstream_ == nullptr || upstream_revision_ != revision) {
+    upstream_ = &registry.match_upstream(target.host, target.port);
+    upstream_revision_ = revision;
+  }
+  return *upstream_;
+}
+
+ClientHost* ClientPool::find(std::string_view origin) {
+  if (latest_ != nullptr && latest_->first == origin) return latest_->second.get();
+  const auto found = hosts_.find(origin);
+  if (found == hosts_.end()) return nullptr;
+  latest_ = &*found;
+  return found->second.get();
+}
+
 ClientHost& ClientPool::host(std::string_view url, std::string_view& target, std::string& own_target, int max_idle) {
   if (const auto parts = split_url(url)) {
-    const auto found = hosts_.find(parts->origin);
-    if (found != hosts_.end()) {
+    if (ClientHost* found = find(parts->origin)) {
       target = parts->target;
-      return *found->second;
+      return *found;
     }
   }
   CallTarget parsed = parse_url(url);
@@ -157,6 +175,7 @@ bool ClientPool::tend(Duration idle_timeout, const std::function<void(ClientHost
     host->expire(idle_timeout);
     each(*host);
   }
+  latest_ = nullptr;
   std::erase_if(hosts_, [](const auto& entry) { return entry.second->unused(); });
   return !hosts_.empty();
 }
@@ -164,6 +183,7 @@ bool ClientPool::tend(Duration idle_timeout, const std::function<void(ClientHost
 void ClientPool::close() noexcept {
   closed_ = true;
   for (auto& [origin, host] : hosts_) host->close();
+  latest_ = nullptr;
   std::erase_if(hosts_, [](const auto& entry) { return entry.second->unused(); });
 }
 

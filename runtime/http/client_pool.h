@@ -17,6 +17,11 @@
 #include "runtime/http/client_connection.h"
 #include "runtime/http/url.h"
 
+namespace penstock {
+class Registry;
+class Upstream;
+}  // namespace penstock
+
 namespace penstock::http {
 
 // One log line a second, and how many there would have been besides.
@@ -68,6 +73,8 @@ class ClientHost {
   // The connection used last, or the right to make one. Waits while max_connections are open, first come first served.
   // Throws DeadlineExceeded, Cancelled.
   Lease acquire(const ClientOptions& options);
+  // As Registry::match_upstream().
+  Upstream& upstream(const Registry& registry);
   // Whether acquire() would wait.
   bool full(const ClientOptions& options) const;
 
@@ -106,16 +113,19 @@ class ClientHost {
   std::unique_ptr<ClientConnection> take_idle(Duration idle_timeout);
 
   int max_idle_;
+  // As of that revision of the policy; null: not asked for yet.
+  Upstream* upstream_ = nullptr;
+  std::uint64_t upstream_revision_ = 0;
   using Connections = std::vector<std::unique_ptr<ClientConnection>>;
-  // Counts those as idle that became so before the reactor's present round.
+  // Counts those as idle that became so before the reactor last looked.
   void settle() noexcept;
 
   // The latest used last.
   Connections idle_;
-  // Given back in the reactor's present round. Of the others it has told by now if their server has left; these would
+  // Given back since the reactor last looked. Of the others it has told by now if their server has left; these would
   // have to ask, a system call each, and so come last.
   Connections fresh_;
-  std::uint64_t fresh_round_ = 0;
+  std::uint64_t fresh_since_ = 0;
   // Leases, and idle connections.
   int open_ = 0;
   int pins_ = 0;
@@ -142,7 +152,12 @@ class alignas(64) ClientPool {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>()(text); }
   };
+  // Of `origin` with what it is mapped to; null: none.
+  ClientHost* find(std::string_view origin);
+
   bool closed_ = false;
+  // The one used last, an entry of hosts_; null: none.
+  const std::pair<const std::string, std::unique_ptr<ClientHost>>* latest_ = nullptr;
   // By origin.
   std::unordered_map<std::string, std::unique_ptr<ClientHost>, Hash, std::equal_to<>> hosts_;
 };

@@ -43,6 +43,7 @@ struct Client::State : std::enable_shared_from_this<Client::State> {
   void report_unasked(const Upstream& upstream, ClientHost& host);
 
   Runtime& runtime;
+  const Registry& registry;
   const ClientOptions options;
   // The client is gone.
   Event closed;

@@ -140,8 +140,10 @@ bool is_token(std::string_view name) noexcept {
 }
 
 bool is_field_value(std::string_view value) noexcept {
-  for (const char c : value) {
-    if (c == '\r' || c == '\n' || c == '\0') return false;
+  const char* const end = value.data() + value.size();
+  // Other controls than these change nothing of what follows.
+  for (const char* p = skip_text(value.data(), end); p != end; p = skip_text(p + 1, end)) {
+    if (*p == '\r' || *p == '\n' || *p == '\0') return false;
   }
   return true;
 }

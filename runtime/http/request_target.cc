@@ -22,7 +22,10 @@ std::string_view path_of(std::string_view target) {
       target.remove_prefix(slash);
     }
   }
-  return target.substr(0, target.find_first_of("?#"));
+  // Paths are short: no call.
+  std::size_t end = 0;
+  while (end < target.size() && target[end] != '?' && target[end] != '#') ++end;
+  return target.substr(0, end);
 }
 
 std::string percent_decode(std::string_view text, bool plus_is_space) {

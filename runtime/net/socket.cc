@@ -18,11 +18,13 @@
 #include "runtime/fiber/waiter.h"
 #include "runtime/net/address.h"
 #include "runtime/net/shortage.h"
+#include "runtime/net/system_calls.h"
 
 namespace penstock::net {
 namespace {
 
-error_code last_error() { return error_code(errno, boost::system::system_category()); }
+error_code system_error(int error) { return error_code(error, boost::system::system_category()); }
+error_code last_error() { return system_error(errno); }
 
 // For how long what the reactor saw is taken for the present state of an idle connection.
 constexpr auto kJustNow = std::chrono::milliseconds(1);
@@ -63,9 +65,9 @@ class Socket::Watch final : public fiber::Watch {
   // All that had come was read.
   void emptied() {
     readable = false;
-    emptied_at = fiber::Scheduler::current()->reactor().rounds();
+    emptied_at = fiber::Scheduler::current()->reactor().looked_at();
   }
-  // The reactor's round of the latest emptied().
+  // When the reactor had last looked before the latest emptied().
   std::uint64_t emptied_at = 0;
 
  private:
@@ -111,8 +113,8 @@ void Socket::Watch::on_events(std::uint32_t events) noexcept {
 bool Socket::Watch::hung_up() {
   if (!peer_left) return false;
   char byte;
-  const ssize_t n = ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return !(n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
+  const long n = net::receive(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return !(n > 0 || n == -EAGAIN || n == -EINTR);
 }
 
 void Socket::Watch::check_hangup() {
@@ -238,17 +240,17 @@ Socket Socket::connect(const Endpoint& to, Duration timeout, error_code& ec) {
 template <class Receive>
 std::size_t Socket::Watch::receive(Receive&& receive, error_code& ec) {
   if (readable) {
-    ssize_t n;
+    long n;
     do {
       n = receive();
-    } while (n < 0 && errno == EINTR);
+    } while (n == -EINTR);
     if (n > 0) return static_cast<std::size_t>(n);
     if (n == 0) {
       ec = boost::asio::error::eof;
       return 0;
     }
-    if (errno != EAGAIN) {
-      ec = last_error();
+    if (n != -EAGAIN) {
+      ec = system_error(static_cast<int>(-n));
       return 0;
     }
     emptied();
@@ -261,8 +263,8 @@ std::size_t Socket::try_read_parts(const iovec* parts, int count, error_code& ec
   if (!has_watch(ec)) return 0;
   const std::size_t n = watch_->receive(
       [&] {
-        return count == 1 ? ::recv(watch_->fd(), parts->iov_base, parts->iov_len, 0)
-                          : ::readv(watch_->fd(), parts, count);
+        return count == 1 ? net::receive(watch_->fd(), parts->iov_base, parts->iov_len, 0)
+                          : net::receive_parts(watch_->fd(), parts, count);
       },
       ec);
   if (ec) return 0;
@@ -276,21 +278,24 @@ std::size_t Socket::try_read_parts(const iovec* parts, int count, error_code& ec
 
 std::size_t Socket::try_peek(void* to, std::size_t size, error_code& ec) {
   if (!has_watch(ec)) return 0;
-  return watch_->receive([&] { return ::recv(watch_->fd(), to, size, MSG_PEEK); }, ec);
+  return watch_->receive([&] { return net::receive(watch_->fd(), to, size, MSG_PEEK); }, ec);
 }
 
 std::size_t Socket::try_write_parts(const iovec* parts, int count, error_code& ec) {
   if (!has_watch(ec)) return 0;
-  msghdr message{};
-  message.msg_iov = const_cast<iovec*>(parts);
-  message.msg_iovlen = static_cast<std::size_t>(count);
-  ssize_t n;
+  long n;
   do {
-    n = count == 1 ? ::send(watch_->fd(), parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
-                   : ::sendmsg(watch_->fd(), &message, MSG_NOSIGNAL);
-  } while (n < 0 && errno == EINTR);
+    if (count == 1) {
+      n = net::send(watch_->fd(), parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
+    } else {
+      msghdr message{};
+      message.msg_iov = const_cast<iovec*>(parts);
+      message.msg_iovlen = static_cast<std::size_t>(count);
+      n = net::send_parts(watch_->fd(), message, MSG_NOSIGNAL);
+    }
+  } while (n == -EINTR);
   if (n >= 0) return static_cast<std::size_t>(n);
-  ec = errno == EAGAIN ? error_code(boost::asio::error::would_block) : last_error();
+  ec = n == -EAGAIN ? error_code(boost::asio::error::would_block) : system_error(static_cast<int>(-n));
   return 0;
 }
 
@@ -340,14 +345,14 @@ std::size_t Socket::write_parts(const iovec* parts, int count, error_code& ec) {
 bool Socket::stale() {
   if (watch_ == nullptr || watch_->peer_left) return true;
   // The reactor has looked since, and just now, and told of nothing.
-  const std::uint64_t looked_at = fiber::Scheduler::current()->reactor().rounds();
+  const std::uint64_t looked_at = fiber::Scheduler::current()->reactor().looked_at();
   if (!watch_->readable && looked_at != watch_->emptied_at &&
-      std::chrono::steady_clock::now().time_since_epoch() - std::chrono::nanoseconds(looked_at) < kJustNow) {
+      fiber::recent_now().time_since_epoch() - std::chrono::nanoseconds(looked_at) < kJustNow) {
     return false;
   }
   char byte;
-  const ssize_t n = ::recv(watch_->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+  const long n = net::receive(watch_->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (n == -EAGAIN || n == -EINTR) {
     if (watch_->readable) watch_->emptied();
     return false;
   }
