@@ -262,7 +262,6 @@ bool CauseTest::excused(Step& step) {
     trough_ = Block{n, 0, x, step.signals.throughput_slow()};
     return false;
   }
-  // `calls` is what was usual then.
   if (trough_.throughput > kBrokeOff * trough_.calls) return false;
   if (x < kCameBack * trough_.throughput || n < kAsMany * trough_.in_flight || n < kFewestInFlight) return false;
   const double more = kFastSeconds * (x - trough_.throughput);

@@ -11,8 +11,8 @@ constexpr int kUnbounded = std::numeric_limits<int>::max();
 // Longest queue that a policy may ask for.
 constexpr int kMaxQueue = 1'000'000;
 // Longest wait under a limit that is tight on purpose, as a share of the patience: longer, and what is left does not
-// suffice for the call; shorter, and a burst is refused that could have been served.
-constexpr double kTightWait = 0.5;
+// suffice for the call; shorter, and who is refused comes again, where the end of the shortage would have served.
+constexpr double kTightWait = 0.8;
 
 BreakerPolicy breaker_policy(const UpstreamPolicy& policy, bool guarded) {
   if (guarded) return policy.breaker;

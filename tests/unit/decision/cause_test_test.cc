@@ -131,6 +131,54 @@ TEST(OurFault, CollapseIsStoppedAndTheUpstreamRecovers) {
   EXPECT_GT(with, without + 0.1);
 }
 
+TEST(OurFault, WhatABurstMadeCollapseComesBack) {
+  double with = 0;
+  double without = 0;
+  for (int seed = 1; seed <= kSeeds; ++seed) {
+    for (const bool act : {true, false}) {
+      Plant::Setup setup;
+      setup.rate = 150;
+      setup.seed = static_cast<std::uint64_t>(seed);
+      setup.act = act;
+      // 200 a second with up to 40 in it, less the more there are.
+      setup.completions = [](double, double n) {
+        const double x = std::min(n / 0.2, 200.0);
+        return n > 40 ? x / (1 + 0.5 * (n - 40) / 40) : x;
+      };
+      Plant plant(setup);
+      plant.run_to(25);
+      plant.setup().rate = 600;
+      plant.run_to(29);
+      plant.setup().rate = 150;
+      plant.run_to(70);
+      (act ? with : without) +=
+          static_cast<double>(plant.answered()) / (plant.answered() + plant.lost()) / static_cast<double>(kSeeds);
+    }
+  }
+  EXPECT_GT(with, without + 0.2);
+}
+
+TEST(TheirFault, ThroughputThatComesBackByItselfNeedsNoTest) {
+  int untested = 0;
+  for (int seed = 1; seed <= kSeeds; ++seed) {
+    Plant::Setup setup;
+    setup.latency = [](double t, SeededRandom& r) { return bad(t) ? r.log_normal(5, 0.1) : well(r); };
+    setup.seed = static_cast<std::uint64_t>(seed);
+    setup.fleet = true;
+    setup.nodes = 2;
+    Plant plant(setup);
+    plant.run_to(kGood);
+    EXPECT_LT(plant.first(Cause::theirs, kBad), kBad + 8) << "seed " << seed << "\n" << plant.story();
+    bool tested = false;
+    for (const auto& event : plant.node().decisions) {
+      tested |=
+          event.at > kBad + 3 && (event.decision.to == CauseState::cut || event.decision.to == CauseState::freeze);
+    }
+    untested += tested ? 0 : 1;
+  }
+  EXPECT_GE(untested, kSeeds - 1);
+}
+
 TEST(NoFault, NormalTrafficAndBurstsAreNeverTouched) {
   for (int seed = 1; seed <= kSeeds; ++seed) {
     Plant::Setup setup;

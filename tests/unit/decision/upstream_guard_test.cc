@@ -109,6 +109,30 @@ TEST_F(UpstreamGuardTest, TheLeastOfAllBoundsIsInForce) {
   EXPECT_EQ(guard_.bound_by(), "bulkhead");
 }
 
+TEST_F(UpstreamGuardTest, AFleetThatIsGoneLeavesItsVerdict) {
+  guard_.set_policy(policy(1, 100), false, now_, decided_);
+  guard_.set_directive(7, now_, decided_, true, true);
+  tick();
+  EXPECT_EQ(guard_.limit(), 7);
+  guard_.release_lease(now_, decided_);
+  tick();
+  EXPECT_EQ(guard_.limit(), 7);
+  EXPECT_EQ(guard_.bound_by(), "cause");
+  EXPECT_EQ(guard_.cause_test().holds().verdict, Cause::ours);
+  // Nobody calls any more: it ends as every limit does that is not reached.
+  for (int i = 0; i < 30; ++i) tick();
+  EXPECT_EQ(guard_.limit(), 100);
+}
+
+TEST_F(UpstreamGuardTest, ALimitThatWasNotTightIsNotInherited) {
+  guard_.set_policy(policy(1, 100), false, now_, decided_);
+  guard_.set_directive(7, now_, decided_, false, true);
+  tick();
+  guard_.release_lease(now_, decided_);
+  tick();
+  EXPECT_EQ(guard_.limit(), 100);
+}
+
 TEST_F(UpstreamGuardTest, AnOpenBreakerRefusesAllThatWait) {
   Call& a = fresh();
   Call& b = fresh();

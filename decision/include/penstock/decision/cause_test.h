@@ -18,16 +18,20 @@
 //
 //   FREE    no limit. Looks for calls that get lost: W > 2.5 W_b, n >= 8, and over a horizon of at least W the deficit
 //           d = 1 - ok / attempts is above 0.25, or 0.1 where W comes near the patience, while answers flow steadily.
-//           Slowness without deficit hurts nobody but by its latency, which no limit would lower, and is not tested;
-//           nor is a jump of latency, after which nothing is answered for as long as the new latency. But if answers
-//           all but stop while calls pile up, these are held for a second: a collapse shows in it.
-//   FREEZE  limit 1.1 n + 2 up to a mark on the wall clock, so that all nodes cut together; X_ref is measured.
-//   CUT     limit f n. After the drain, and over one latency: r = X / X_ref, f < r < 1. Latency that does not depend on
-//           us gives r = f, an upstream at its capacity r = 1, one that thrashes r > 1. f in [0.5, 0.75], as near to 1
-//           as the number of answers lets the two be told apart. Calls wait, they are not shed.
-//   SEARCH  guilty: towards the knee, n = X W_b; holds where throughput does.
+//           Slowness without deficit hurts nobody but by its latency, which no limit would lower, and is not tested.
+//           Throughput that broke off and comes back while as many calls are in flight excuses the upstream without a
+//           test: they do it no harm.
+//   FREEZE  limit 1.1 n + 2 up to a mark on the wall clock, so that all nodes cut together; X_ref is measured. A fleet
+//           that tests on sums needs no mark and goes on at once.
+//   CUT     calls wait until those in flight have become K = 1.6 X W_b + 2, and then so many are let in. An upstream
+//           at its capacity answers as many from K, an innocent one K / W. What dies away before K is reached hangs, or
+//           is answered by itself: theirs. Calls wait, they are not shed.
+//   alarm   answers all but stop while calls pile up: CUT at once, with K from better times. Where answers go on they
+//           were overrun, and are waited for until they are as fast as they were; where none come, latency has jumped.
+//   SEARCH  guilty so far: 2.5 K, where throughput must not rise.
 //   TRACK   small steps up and down; slope s = d ln W / d ln n: above 0.6 shrink, below 0.35 grow. Ends when the limit
-//           is no longer reached, or when throughput follows the limit after all (the verdict is withdrawn).
+//           is no longer reached. Where throughput seems to follow the limit, or nothing explains the slopes, SEARCH
+//           looks again: the limit grows 2.5-fold each time that throughput rises, and the third time it is lifted.
 //
 // Verdicts are theirs, ours, full (the upstream refuses calls: token_bucket.h), dead (the breaker), unidentified.
 // Unidentified means hold: no limit, and another try later. Below 8 calls in flight nothing is tested: 8 calls are no
@@ -188,7 +192,7 @@ class CauseTest {
   bool alarmed_ = false;
   bool burst_ = false;
   Instant next_alarm_{};
-  // Least throughput since trouble began, or since the last test, and calls in flight then.
+  // Least throughput since trouble began, and calls in flight then; `calls` is the usual throughput then.
   Block trough_;
   // A test has ended since trouble began.
   bool tested_ = false;
