@@ -26,6 +26,10 @@ def parse_args():
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--quick", action="store_true", help="short phases: shows that it works, measures nothing")
     parser.add_argument("--kill", choices=("controller", "prometheus"), help="SIGKILL it in the middle of slow5s")
+    parser.add_argument(
+        "--clients", choices=("penstock", "libcurl"), default="penstock",
+        help="what Penstock's shop calls its third parties with: its own client (default), or libcurl, unmodified",
+    )
     parser.add_argument("--rate", type=float, default=300, help="users per second (default 300)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same users (default 1)")
     parser.add_argument(
@@ -72,7 +76,7 @@ def keep_users_coming(stage, args, console):
 
 
 def run_all(args, console):
-    binaries = staging.Binaries(os.path.abspath(args.app_build))
+    binaries = staging.Binaries(os.path.abspath(args.app_build), args.clients)
     plan = scenario.phases(args.quick)
     modes = ["penstock", "threads"] if args.compare else ["penstock"]
     if args.keep:

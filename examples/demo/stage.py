@@ -65,9 +65,9 @@ scrape_configs:
 class Binaries:
     """Where a build directory has the programs."""
 
-    def __init__(self, build):
+    def __init__(self, build, clients="penstock"):
         for attribute, path in (
-            ("shop_penstock", "examples/shop/shop-penstock"),
+            ("shop_penstock", f"examples/shop/shop-{clients}"),
             ("shop_threads", "examples/shop/shop-threads"),
             ("third_party", "examples/third_party/third-party"),
             ("users", "examples/users/shop-users"),

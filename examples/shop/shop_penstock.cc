@@ -3,10 +3,12 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "examples/shop/handlers.h"
+#include "examples/shop/third_parties.h"
 #include "penstock/agent.h"
 #include "penstock/http.h"
 #include "penstock/runtime.h"
@@ -58,21 +60,14 @@ Options parse(int argc, char** argv) {
 int main(int argc, char** argv) try {
   Options options = parse(argc, argv);
   penstock::Runtime runtime({.service = "shop", .threads = options.threads});
-  penstock::http::Client client(runtime);
+  const std::unique_ptr<shop::Clients> clients = shop::make_clients(runtime);
   penstock::http::Server server(runtime, {.address = options.address, .port = options.port});
 
   for (const shop::Endpoint& endpoint : shop::endpoints()) {
     server.route("GET", endpoint.path, [&](const penstock::http::Request& request) {
-      const penstock::http::Headers headers{
-          {std::string(shop::kTryHeader), std::string(request.header(shop::kTryHeader))}};
-      return penstock::http::Response::html(endpoint.page([&](char name) {
-        penstock::http::Response answer = client.get(options.third_parties.at(name), headers);
-        if (answer.status != 200) {
-          throw penstock::http::CallError(std::string("third party ") + name + " answered " +
-                                          std::to_string(answer.status));
-        }
-        return std::move(answer.body);
-      }));
+      const std::string user_try(request.header(shop::kTryHeader));
+      return penstock::http::Response::html(
+          endpoint.page([&](char name) { return clients->get(options.third_parties.at(name), user_try); }));
     });
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 
 #include "penstock/error.h"
@@ -50,6 +51,15 @@ class BlockingCall {
   bool woken_ = false;
   Instant until_ = Instant::max();
 };
+
+// What is done without errors leaves errno as it was.
+template <class Result, class Do>
+Result with_errno_of(Do&& act) noexcept {
+  const int before = errno;
+  const Result result = act();
+  if (result >= 0) errno = before;
+  return result;
+}
 
 // For calls that are always done at once: lets others run now and then. False, with errno: the request's deadline has
 // passed, or it was cancelled.

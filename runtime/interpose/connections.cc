@@ -111,13 +111,13 @@ using namespace penstock::interpose;
 PENSTOCK_INTERPOSED int connect(int fd, const sockaddr* to, socklen_t size) {
   fiber::Scheduler* scheduler = cooperative();
   if (scheduler == nullptr) return real::connect(fd, to, size);
-  return connect_on_fiber(*scheduler, fd, to, size);
+  return with_errno_of<int>([&] { return connect_on_fiber(*scheduler, fd, to, size); });
 }
 
 PENSTOCK_INTERPOSED int accept4(int fd, sockaddr* from, socklen_t* size, int flags) {
   fiber::Scheduler* scheduler = cooperative();
-  if (scheduler == nullptr) return accept_on_thread(fd, from, size, flags);
-  return accept_on_fiber(*scheduler, fd, from, size, flags);
+  if (scheduler == nullptr) return with_errno_of<int>([&] { return accept_on_thread(fd, from, size, flags); });
+  return with_errno_of<int>([&] { return accept_on_fiber(*scheduler, fd, from, size, flags); });
 }
 
 PENSTOCK_INTERPOSED int accept(int fd, sockaddr* from, socklen_t* size) { return accept4(fd, from, size, 0); }

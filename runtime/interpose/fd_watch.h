@@ -41,7 +41,8 @@ enum class Ended {
   // The request's deadline, or its cancellation.
   deadline,
   cancelled,
-  // A handler of a signal has run: the call fails with EINTR, or, when the handler was installed so (SA_RESTART), goes on
+  // A handler of a signal has run: the call fails with EINTR, or, when the handler was installed so (SA_RESTART), goes
+  // on
   // if it is one of those that do.
   interrupted,
   restarted,

@@ -15,8 +15,8 @@ inline fiber::Scheduler* may_wait() noexcept {
   return scheduler;
 }
 
-// What a fiber that is a thread of a program, and was interrupted, does before its next call: signals are handled, and a
-// cancelled thread ends. Null: nothing.
+// What a fiber that is a thread of a program, and was interrupted, does before its next call: signals are handled, and
+// a cancelled thread ends. Null: nothing.
 extern constinit std::atomic<void (*)()> before_interrupted_call;
 
 // The same, for calls at which a thread may be cancelled.

@@ -73,13 +73,14 @@ int poll_on_fiber(fiber::Scheduler& scheduler, const pollfd* fds, nfds_t count, 
     if (fds[i].fd < 0) continue;
     *next++ = {.fd = fds[i].fd, .events = static_cast<std::uint16_t>(fds[i].events)};
   }
-  return ask_until_ready(scheduler, waits.data(), used, until, signals, "poll()", ask);
+  return with_errno_of<int>(
+      [&] { return ask_until_ready(scheduler, waits.data(), used, until, signals, "poll()", ask); });
 }
 
 template <class Ask>
 int epoll_on_fiber(fiber::Scheduler& scheduler, int epoll_fd, Instant until, bool signals, Ask&& ask) noexcept {
   FdWait wait{.fd = epoll_fd, .events = EPOLLIN};
-  return ask_until_ready(scheduler, &wait, 1, until, signals, "epoll_wait()", ask);
+  return with_errno_of<int>([&] { return ask_until_ready(scheduler, &wait, 1, until, signals, "epoll_wait()", ask); });
 }
 
 }  // namespace

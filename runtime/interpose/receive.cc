@@ -177,7 +177,7 @@ PENSTOCK_INTERPOSED ssize_t read(int fd, void* to, size_t size) {
   fiber::Scheduler* scheduler = cooperative();
   if (scheduler == nullptr) return real::read(fd, to, size);
   const iovec part{to, size};
-  return read_parts(*scheduler, fd, &part, 1);
+  return with_errno_of<ssize_t>([&] { return read_parts(*scheduler, fd, &part, 1); });
 }
 
 PENSTOCK_INTERPOSED ssize_t __read_chk(int fd, void* to, size_t size, size_t room) {
@@ -188,12 +188,13 @@ PENSTOCK_INTERPOSED ssize_t __read_chk(int fd, void* to, size_t size, size_t roo
 PENSTOCK_INTERPOSED ssize_t readv(int fd, const iovec* parts, int count) {
   fiber::Scheduler* scheduler = cooperative();
   if (scheduler == nullptr || count <= 0 || count > IOV_MAX) return real::readv(fd, parts, count);
-  return read_parts(*scheduler, fd, parts, count);
+  return with_errno_of<ssize_t>([&] { return read_parts(*scheduler, fd, parts, count); });
 }
 
 PENSTOCK_INTERPOSED ssize_t recv(int fd, void* to, size_t size, int flags) {
   fiber::Scheduler* scheduler = (flags & kNeverWaits) == 0 ? cooperative() : nullptr;
-  return scheduler == nullptr ? noted(fd, real::recv(fd, to, size, flags)) : receive(*scheduler, fd, to, size, flags);
+  if (scheduler == nullptr) return noted(fd, real::recv(fd, to, size, flags));
+  return with_errno_of<ssize_t>([&] { return receive(*scheduler, fd, to, size, flags); });
 }
 
 PENSTOCK_INTERPOSED ssize_t __recv_chk(int fd, void* to, size_t size, size_t room, int flags) {
@@ -204,7 +205,7 @@ PENSTOCK_INTERPOSED ssize_t __recv_chk(int fd, void* to, size_t size, size_t roo
 PENSTOCK_INTERPOSED ssize_t recvfrom(int fd, void* to, size_t size, int flags, sockaddr* from, socklen_t* from_size) {
   fiber::Scheduler* scheduler = (flags & kNeverWaits) == 0 ? cooperative() : nullptr;
   if (scheduler == nullptr) return noted(fd, real::recvfrom(fd, to, size, flags, from, from_size));
-  return receive_from(*scheduler, fd, to, size, flags, from, from_size);
+  return with_errno_of<ssize_t>([&] { return receive_from(*scheduler, fd, to, size, flags, from, from_size); });
 }
 
 PENSTOCK_INTERPOSED ssize_t __recvfrom_chk(int fd, void* to, size_t size, size_t room, int flags, sockaddr* from,
@@ -216,11 +217,11 @@ PENSTOCK_INTERPOSED ssize_t __recvfrom_chk(int fd, void* to, size_t size, size_t
 PENSTOCK_INTERPOSED ssize_t recvmsg(int fd, msghdr* message, int flags) {
   fiber::Scheduler* scheduler = (flags & kNeverWaits) == 0 ? cooperative() : nullptr;
   if (scheduler == nullptr || message->msg_iovlen > IOV_MAX) return noted(fd, real::recvmsg(fd, message, flags));
-  return receive_message(*scheduler, fd, message, flags);
+  return with_errno_of<ssize_t>([&] { return receive_message(*scheduler, fd, message, flags); });
 }
 
 PENSTOCK_INTERPOSED int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
   fiber::Scheduler* scheduler = (flags & kNeverWaits) == 0 ? cooperative() : nullptr;
   if (scheduler == nullptr) return real::recvmmsg(fd, messages, count, flags, timeout);
-  return receive_messages(*scheduler, fd, messages, count, flags, timeout);
+  return with_errno_of<int>([&] { return receive_messages(*scheduler, fd, messages, count, flags, timeout); });
 }

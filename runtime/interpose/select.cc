@@ -74,6 +74,7 @@ template <class Ask>
 int select_on_fiber(fiber::Scheduler& scheduler, int count, fd_set* (&sets)[kSets], Instant until, bool signals,
                     Ask&& ask) noexcept {
   if (!breathe(scheduler)) return -1;
+  const int before = errno;
   try {
     Sets asked(count, sets);
     int ready = ask();
@@ -85,6 +86,7 @@ int select_on_fiber(fiber::Scheduler& scheduler, int count, fd_set* (&sets)[kSet
       if (signals) at = std::min(at, scheduler.recent() + kAskForSignalsAfter);
       Ended ended = wait_for(waits, at, {.what = "select()", .fd = waits.size() == 1 ? waits[0].fd : -1});
       asked.restore();
+      errno = before;
       if (ended == Ended::timeout && at == call_until && at < until) ended = Ended::deadline;
       if (ended == Ended::deadline) calls_timed_out(waits);
       if (ended == Ended::deadline || ended == Ended::cancelled) {

@@ -169,26 +169,26 @@ PENSTOCK_INTERPOSED ssize_t write(int fd, const void* from, size_t size) {
   fiber::Scheduler* scheduler = cooperative();
   if (scheduler == nullptr) return real::write(fd, from, size);
   const iovec part{const_cast<void*>(from), size};
-  return write_parts(*scheduler, fd, &part, 1);
+  return with_errno_of<ssize_t>([&] { return write_parts(*scheduler, fd, &part, 1); });
 }
 
 PENSTOCK_INTERPOSED ssize_t writev(int fd, const iovec* parts, int count) {
   fiber::Scheduler* scheduler = cooperative();
   if (scheduler == nullptr || count <= 0 || count > IOV_MAX) return real::writev(fd, parts, count);
-  return write_parts(*scheduler, fd, parts, count);
+  return with_errno_of<ssize_t>([&] { return write_parts(*scheduler, fd, parts, count); });
 }
 
 PENSTOCK_INTERPOSED ssize_t send(int fd, const void* from, size_t size, int flags) {
   fiber::Scheduler* scheduler = (flags & MSG_DONTWAIT) == 0 ? cooperative() : nullptr;
   if (scheduler == nullptr) return may_write(fd) ? real::send(fd, from, size, flags) : -1;
-  return send_to(*scheduler, fd, from, size, flags, nullptr, 0);
+  return with_errno_of<ssize_t>([&] { return send_to(*scheduler, fd, from, size, flags, nullptr, 0); });
 }
 
 PENSTOCK_INTERPOSED ssize_t sendto(int fd, const void* from, size_t size, int flags, const sockaddr* to,
                                    socklen_t to_size) {
   fiber::Scheduler* scheduler = (flags & MSG_DONTWAIT) == 0 ? cooperative() : nullptr;
   if (scheduler == nullptr) return may_write(fd) ? real::sendto(fd, from, size, flags, to, to_size) : -1;
-  return send_to(*scheduler, fd, from, size, flags, to, to_size);
+  return with_errno_of<ssize_t>([&] { return send_to(*scheduler, fd, from, size, flags, to, to_size); });
 }
 
 PENSTOCK_INTERPOSED ssize_t sendmsg(int fd, const msghdr* message, int flags) {
@@ -196,19 +196,19 @@ PENSTOCK_INTERPOSED ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   if (scheduler == nullptr || message->msg_iovlen > IOV_MAX) {
     return may_write(fd) ? real::sendmsg(fd, message, flags) : -1;
   }
-  return send_message(*scheduler, fd, message, flags);
+  return with_errno_of<ssize_t>([&] { return send_message(*scheduler, fd, message, flags); });
 }
 
 PENSTOCK_INTERPOSED int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
   fiber::Scheduler* scheduler = (flags & MSG_DONTWAIT) == 0 ? cooperative() : nullptr;
   if (scheduler == nullptr) return real::sendmmsg(fd, messages, count, flags);
-  return send_messages(*scheduler, fd, messages, count, flags);
+  return with_errno_of<int>([&] { return send_messages(*scheduler, fd, messages, count, flags); });
 }
 
 PENSTOCK_INTERPOSED ssize_t sendfile(int to, int from, off_t* offset, size_t size) noexcept {
   fiber::Scheduler* scheduler = cooperative();
   if (scheduler == nullptr) return real::sendfile(to, from, offset, size);
-  return send_file(*scheduler, to, from, offset, size);
+  return with_errno_of<ssize_t>([&] { return send_file(*scheduler, to, from, offset, size); });
 }
 
 PENSTOCK_INTERPOSED ssize_t sendfile64(int to, int from, off64_t* offset, size_t size) noexcept {
@@ -219,5 +219,5 @@ PENSTOCK_INTERPOSED ssize_t splice(int from, off64_t* from_offset, int to, off64
                                    unsigned flags) {
   fiber::Scheduler* scheduler = (flags & SPLICE_F_NONBLOCK) == 0 ? cooperative() : nullptr;
   if (scheduler == nullptr) return real::splice(from, from_offset, to, to_offset, size, flags);
-  return splice_some(*scheduler, from, from_offset, to, to_offset, size, flags);
+  return with_errno_of<ssize_t>([&] { return splice_some(*scheduler, from, from_offset, to, to_offset, size, flags); });
 }
