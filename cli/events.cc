@@ -35,19 +35,6 @@ void show(const v1::Decision& decision, const std::string& output, const Console
   console.out.flush();
 }
 
-// Oldest first.
-std::vector<v1::Decision> list(Client& client, v1::ListDecisionsRequest request) {
-  std::vector<v1::Decision> all;
-  request.set_page_size(1000);
-  do {
-    v1::ListDecisionsResponse page = client.call(request);
-    for (auto& decision : *page.mutable_decisions()) all.push_back(std::move(decision));
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  std::ranges::reverse(all);
-  return all;
-}
-
 // The id of the newest decision of all, 0 when there is none.
 std::int64_t newest(Client& client) {
   v1::ListDecisionsRequest request;
@@ -105,7 +92,7 @@ void add_events(CLI::App& app, Session& session) {
     watch.set_service(request.service());
     // Asked for first, so that nothing falls between the list and the stream.
     if (options->follow) watch.set_after_id(newest(session.client()));
-    for (const v1::Decision& decision : list(session.client(), request)) {
+    for (const v1::Decision& decision : list_decisions(session.client(), request)) {
       watch.set_after_id(std::max(watch.after_id(), decision.id()));
       show(decision, options->output, session.console);
     }

@@ -147,6 +147,13 @@ Cell breaker_state(const v1::UpstreamView& upstream) {
       Colour::yellow);
 }
 
+// Whose fault it is that it is slow, once the fleet knows.
+Cell cause(const v1::UpstreamView& upstream) {
+  const std::string& verdict = upstream.cause().verdict();
+  if (verdict.empty() || verdict == "none") return Cell("");
+  return Cell(verdict, verdict == "dead" ? Colour::red : Colour::yellow);
+}
+
 std::string percent(double share) {
   char text[16];
   std::snprintf(text, sizeof text, "%.0f%%", share * 100);
@@ -166,6 +173,9 @@ Result show(v1::ListUpstreamsResponse upstreams) {
                           {"REFUSED/S", true},
                           {"LATENCY", true},
                           {"OLDEST", true},
+                          {"CAUSE"},
+                          {"LIMIT", true, true},
+                          {"BY", false, true},
                           {"USEFUL", true, true},
                           {"POLICY", false, true},
                           {"REASON", false, true}};
@@ -175,8 +185,10 @@ Result show(v1::ListUpstreamsResponse upstreams) {
          std::to_string(upstream.waiting()), rate(upstream.attempts_per_second()), rate(upstream.ok_per_second()),
          rate(upstream.failed_per_second()), rate(upstream.rejected_per_second()),
          upstream.has_latency() ? duration(upstream.latency()) : "",
-         upstream.has_oldest() ? duration(upstream.oldest()) : "",
-         upstream.has_usefulness() ? percent(upstream.usefulness()) : "", upstream.policy(), upstream.reason()});
+         upstream.has_oldest() ? duration(upstream.oldest()) : "", cause(upstream),
+         upstream.bound_by().empty() || upstream.bound_by() == "none" ? "" : std::to_string(upstream.limit()),
+         upstream.bound_by(), upstream.has_usefulness() ? percent(upstream.usefulness()) : "", upstream.policy(),
+         upstream.reason()});
     result.names.push_back("upstream/" + upstream.name());
   }
   result.message = std::make_shared<v1::ListUpstreamsResponse>(std::move(upstreams));

@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/policy_file.h"
+#include "cli/replay.h"
 #include "cli/session.h"
 #include "controller/simulate/page.h"
 #include "controller/simulate/random_scenario.h"
@@ -248,7 +249,25 @@ void add_simulate(CLI::App& app, Session& session) {
   command->add_flag("--list", options->list, "Show the scenarios and rivals there are");
   command->add_flag("--show", options->show, "Show the texts of the scenarios instead of running them");
   add_output(*command, options->output, {"table", "json", "csv", "html"});
-  command->callback([options, &session] { simulate_all(*options, session.console); });
+  auto recorded = std::make_shared<ReplayOptions>();
+  CLI::Option* from = command->add_option("--from", recorded->from,
+                                          "Instead of scenarios: what Prometheus recorded from so long ago (2h), or "
+                                          "from a time on; beside what was decided");
+  from->type_name("TIME");
+  command->add_option("--to", recorded->to, "With --from: until then. Default: now")->type_name("TIME")->needs(from);
+  command->add_option("--prometheus", recorded->prometheus, "With --from: where it was recorded")
+      ->type_name("URL")
+      ->capture_default_str();
+  command->add_option("--step", recorded->step, "With --from: between two samples; how often Prometheus scrapes")
+      ->capture_default_str();
+  command->callback([options, recorded, &session] {
+    if (recorded->from.empty()) return simulate_all(*options, session.console);
+    if (options->output != "table" && options->output != "json")
+      throw Failure(kUsage, "-o: with --from, table or json");
+    recorded->file = options->file;
+    recorded->output = options->output;
+    replay(*recorded, session);
+  });
 }
 
 }  // namespace penstock::cli

@@ -89,6 +89,16 @@ PoolSize size_pool(const PoolPolicy& policy, const PoolObservation& observed, in
   return size;
 }
 
+int next_limit(int current, const PoolSize& size, bool may_shrink) {
+  const bool at_bound = size.bound == "min" || size.bound == "max" || size.bound == "memory";
+  const double difference = std::abs(static_cast<double>(size.limit) - current);
+  if (size.limit == current || (difference <= kBand * current && !at_bound)) return current;
+  if (size.limit > current) return size.limit;
+  if (!may_shrink) return current;
+  const int floor = static_cast<int>(std::ceil(current * (1 - kShrinkStep)));
+  return std::max(size.limit, std::min(floor, current - 1));
+}
+
 int fallback_limit(const PoolPolicy& policy, std::int64_t bytes_per_request) {
   return std::min(policy.fallback_limit.value_or(policy.max), fit(policy.memory_bytes, bytes_per_request));
 }

@@ -5,7 +5,7 @@ import { labelValues } from './prometheus.js';
 const element = (id) => document.getElementById(id);
 const kRefreshMs = 2000;
 
-const page = { dashboards: [], panels: [], variables: {}, dashboard: null, scrapeSeconds: 5 };
+const page = { dashboards: [], panels: [], annotations: [], variables: {}, dashboard: null, scrapeSeconds: 5 };
 
 async function getJson(path) {
   const response = await fetch(path);
@@ -54,7 +54,32 @@ async function open(name) {
   }
   page.panels.forEach((panel) => panel.remove());
   await fillVariables(dashboard);
+  page.annotations = (dashboard.annotations?.list ?? []).filter(({ expr }) => expr);
   page.panels = dashboard.panels.map((model) => new Panel(model, element('panels')));
+}
+
+// What the dashboard's annotations select, by the labels that they name.
+function selects(annotation, decision) {
+  const labels = {
+    kind: decision.kind, name: decision.name, service: decision.service, action: decision.action,
+    verdict: decision.verdict || 'none', shadow: String(decision.shadow ?? false),
+  };
+  const conditions = [...(annotation.expr ?? '').matchAll(/(\w+)(=|!=)"([^"]*)"/g)];
+  return conditions.every(([, label, operator, value]) => {
+    const wanted = Object.entries(page.variables).reduce((text, [name, is]) => text.replaceAll(`$${name}`, is), value);
+    return (labels[label] === wanted) === (operator === '=');
+  });
+}
+
+async function markDecisions(start) {
+  const since = new Date(start * 1000).toISOString();
+  const { decisions } = await getJson(`/api/decisions?limit=1000&since=${encodeURIComponent(since)}`);
+  const marks = (decisions ?? [])
+    .filter((decision) => decision.action !== 'hold')
+    .map((decision) => [decision, page.annotations.find((annotation) => selects(annotation, decision))])
+    .filter(([, annotation]) => annotation)
+    .map(([decision, annotation]) => ({ time: Date.parse(decision.time) / 1000, colour: annotation.iconColor }));
+  page.panels.forEach((panel) => (panel.marks = marks));
 }
 
 async function showDecisions() {
@@ -67,7 +92,11 @@ async function showDecisions() {
       time.textContent = new Date(decision.time).toLocaleTimeString();
       const what = document.createElement('strong');
       what.textContent = `${decision.kind}/${decision.name} ${decision.action} `;
-      item.append(time, what, decision.node ? `(${decision.node}) ` : '', decision.message ?? decision.reason ?? '');
+      const verdict = decision.verdict && decision.verdict !== 'none' ? `[${decision.verdict}] ` : '';
+      item.append(time, what, decision.node ? `(${decision.node}) ` : '', verdict, decision.message || decision.reason || '');
+      item.title = [decision.formula, decision.wouldChange && `would change: ${decision.wouldChange}`]
+        .filter(Boolean)
+        .join('\n');
       return item;
     })
   );
@@ -81,6 +110,8 @@ async function update() {
     const range = Number(element('range').value);
     const step = Math.max(1, Math.round(range / 180));
     const end = Math.floor(Date.now() / 1000 / step) * step;
+    // What keeps the marks away is told with the list of decisions.
+    await markDecisions(end - range).catch(() => {});
     const results = await Promise.allSettled([
       showDecisions(),
       ...page.panels.map((panel) => panel.update(end - range, end, step, (expr) => expand(expr, step))),

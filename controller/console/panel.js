@@ -27,6 +27,8 @@ const legend = (pattern, labels) =>
 export class Panel {
   constructor(model, parent) {
     this.model = model;
+    // Of decisions: [{time, colour}], in seconds since the epoch.
+    this.marks = [];
     this.unit = model.fieldConfig?.defaults?.unit ?? 'none';
     this.stacked = model.fieldConfig?.defaults?.custom?.stacking?.mode === 'normal';
     this.root = document.createElement('article');
@@ -87,6 +89,7 @@ export class Panel {
       columns = columns.map((column) => column.map((value, i) => (value === null ? null : (sums[i] += value))));
     }
     const order = this.stacked ? [...series.keys()].reverse() : [...series.keys()];
+    this.root.dataset.marks = this.marks.filter((mark) => mark.time >= start && mark.time <= end).length;
     const colour = (index) => kColours[index % kColours.length];
     const data = [times, ...order.map((index) => columns[index])];
     const key = series.map((s) => s.name).join('\n');
@@ -102,6 +105,7 @@ export class Panel {
           width: Math.max(this.body.clientWidth, 100),
           height: Math.max(this.body.clientHeight, 150),
           cursor: { drag: { x: false, y: false } },
+          hooks: { draw: [(plot) => this.drawMarks(plot)] },
           scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) > 0 ? high * 1.05 : 1] } },
           axes: [axis, { ...axis, size: 78, values: (_, splits) => splits.map((value) => format(value, this.unit)) }],
           series: [
@@ -131,6 +135,23 @@ export class Panel {
       })
     );
     if (!series.length) this.names.textContent = 'no data';
+  }
+
+  // A line at the time of each decision.
+  drawMarks(plot) {
+    const { left, top, width, height } = plot.bbox;
+    plot.ctx.save();
+    plot.ctx.setLineDash([4, 3]);
+    for (const { time, colour } of this.marks) {
+      const x = plot.valToPos(time, 'x', true);
+      if (x < left || x > left + width) continue;
+      plot.ctx.strokeStyle = colour;
+      plot.ctx.beginPath();
+      plot.ctx.moveTo(x, top);
+      plot.ctx.lineTo(x, top + height);
+      plot.ctx.stroke();
+    }
+    plot.ctx.restore();
   }
 
   remove() {

@@ -41,6 +41,8 @@ bool governs(const v1::Policy& policy, const std::string& service, const std::ma
   return true;
 }
 
+bool in_shadow(const v1::Policy& policy) { return policy.spec().mode() == v1::POLICY_MODE_SHADOW; }
+
 // What a pool goes back to when an override ends and the loop has no opinion yet.
 v1::PoolDirective without_directive(const v1::Policy& policy, const std::string& pool) {
   v1::PoolDirective directive;
@@ -85,9 +87,21 @@ struct Fleet::State {
 
   std::shared_ptr<const v1::Policy> match(const std::string& service,
                                           const std::map<std::string, std::string>& labels) const {
+    std::shared_ptr<const v1::Policy> shadow;
+    for (const auto& [name, policy] : policies) {
+      if (!governs(*policy, service, labels)) continue;
+      if (!in_shadow(*policy)) return policy;
+      shadow = policy;
+    }
+    return shadow;
+  }
+
+  void assign_policies(Node& node) {
+    node.state.policy = match(node.state.id.service, node.labels);
+    node.state.shadows.clear();
     for (const auto& [name, policy] : policies)
-      if (governs(*policy, service, labels)) return policy;
-    return nullptr;
+      if (policy != node.state.policy && in_shadow(*policy) && governs(*policy, node.state.id.service, node.labels))
+        node.state.shadows.push_back(policy);
   }
 
   // What the node is told of one upstream.
@@ -162,7 +176,7 @@ struct Fleet::State {
 
   void refresh_all(std::vector<Wake>& wakes) {
     for (auto& [id, node] : nodes) {
-      node.state.policy = match(id.service, node.labels);
+      assign_policies(node);
       refresh(node, wakes);
     }
   }
@@ -426,7 +440,7 @@ std::uint64_t Fleet::connect(const v1::Hello& hello, Wake wake, Wake replaced) {
     node.state.connected = true;
     node.state.connected_since = state_->clock.now();
     node.state.refusal.clear();
-    node.state.policy = state_->match(id.service, node.labels);
+    state_->assign_policies(node);
     std::vector<Wake> wakes;
     state_->refresh(node, wakes);
   }

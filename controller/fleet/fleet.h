@@ -78,8 +78,10 @@ struct NodeState {
   decision::Instant connected_since{};
   // Until when the node acts on what it was told; in the past when it has no lease.
   decision::Instant lease_until{};
-  // The policy that governs the node; null when none does.
+  // The policy that governs the node; null when none does. An active one goes before one in SHADOW.
   std::shared_ptr<const v1::Policy> policy;
+  // Policies in SHADOW that claim the node beside it.
+  std::vector<std::shared_ptr<const v1::Policy>> shadows;
   // What it acknowledged last.
   std::uint64_t acked_version = 0;
   std::int64_t acked_revision = 0;

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -26,8 +27,6 @@
 // is tripped on the others. The trip ends when no node has it open any more.
 namespace penstock::controller {
 
-inline constexpr double kBand = 0.15;
-inline constexpr double kShrinkStep = 0.2;
 // Counters older than this say nothing about now; nodes stream them twice a second.
 inline constexpr std::chrono::seconds kCountersFresh{3};
 
@@ -56,6 +55,8 @@ struct LoopState {
   std::map<NodeId, NodeMemory> nodes;
   // (service, upstream) that the fleet has tripped, and where.
   std::map<std::pair<std::string, std::string>, std::set<std::string>> tripped;
+  // Of policies in SHADOW beside the acting ones, by name.
+  std::map<std::string, std::unique_ptr<LoopState>> shadows;
   // Policies as they were converted last, by name and revision.
   std::map<std::string, std::pair<std::int64_t, decision::Policy>> policies;
 };
@@ -69,6 +70,10 @@ struct Plan {
 };
 
 Plan decide(const FleetSnapshot& fleet, const Signals& signals, decision::Instant now, LoopState& state);
+
+// What a policy in SHADOW would do with the nodes that another one governs: its decisions, marked as such, and nothing
+// else. Pools only: breakers and tests depend on what nodes let through.
+void watch(const FleetSnapshot& fleet, const Signals& signals, decision::Instant now, LoopState& state, Plan& plan);
 
 // The two halves.
 void size_pools(const FleetSnapshot& fleet, const Signals& signals, decision::Instant now, LoopState& state,

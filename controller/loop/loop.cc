@@ -48,6 +48,18 @@ struct Loop::Meters {
             "penstock_controller_decisions_total", "Entries of the decision log.",
             {{"kind", decision.kind()}, {"action", decision.action()}, {"reason", word ? decision.reason() : "other"}})
         .add();
+    // For annotations. Holding a limit and nodes that come and go are no news.
+    if (decision.kind() == "node" || decision.action() == "hold") return;
+    metrics
+        .gauge("penstock_controller_decision_time_seconds",
+               "When this was decided last, since the Unix epoch: annotations of dashboards.",
+               {{"kind", decision.kind()},
+                {"name", decision.name()},
+                {"service", decision.service()},
+                {"action", decision.action()},
+                {"verdict", decision.verdict().empty() ? "none" : decision.verdict()},
+                {"shadow", decision.shadow() ? "true" : "false"}})
+        .set(decision::seconds(policy::to_chrono(decision.time()).time_since_epoch()));
   }
   void age(const std::string& signal, double seconds) {
     metrics

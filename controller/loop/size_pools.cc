@@ -95,17 +95,6 @@ std::optional<double> measure_cpu(const NodeState& node, const Signals& signals)
   return std::min(1.0, *signal->second.cpu / threads);
 }
 
-// From what is in force towards what is right: growth at once, shrinking by steps, small differences not at all.
-int step(int current, const decision::PoolSize& size, bool may_shrink) {
-  const bool at_bound = size.bound == "min" || size.bound == "max" || size.bound == "memory";
-  const double difference = std::abs(static_cast<double>(size.limit) - current);
-  if (size.limit == current || (difference <= kBand * current && !at_bound)) return current;
-  if (size.limit > current) return size.limit;
-  if (!may_shrink) return current;
-  const int floor = static_cast<int>(std::ceil(current * (1 - kShrinkStep)));
-  return std::max(size.limit, std::min(floor, current - 1));
-}
-
 v1::Decision make_decision(const Subject& subject, const char* action, std::string reason, std::string message) {
   v1::Decision decision;
   decision.set_kind("pool");
@@ -116,7 +105,17 @@ v1::Decision make_decision(const Subject& subject, const char* action, std::stri
   decision.set_reason(std::move(reason));
   decision.set_message(std::move(message));
   decision.set_shadow(subject.policy.shadow);
+  decision.set_policy(subject.policy.name);
   return decision;
+}
+
+std::string would_change(const std::string& bound, const decision::PoolPolicy& pool) {
+  if (bound == "min") return absl::StrCat("a demand above min ", pool.min, ", or another min");
+  if (bound == "max") return absl::StrCat("a demand below max ", pool.max, ", or another max");
+  if (bound == "memory") return "more memory for the pool, or requests that use less of it";
+  if (bound == "cpu") return "CPU time that is left";
+  return absl::StrCat("a demand (rate, latency or calls in flight) that moves by more than ",
+                      static_cast<int>(decision::kBand * 100), " %");
 }
 
 // The limit to have after this turn; unset: none is known.
@@ -135,6 +134,7 @@ std::optional<int> size_one(const Subject& subject, const Signals& signals, Inst
       const std::string message = absl::StrCat("limit ", *current, " stays: ", explanation);
       v1::Decision decision = make_decision(subject, "hold", gap, message);
       set_number(decision, "result", *current);
+      decision.set_would_change("a fresh rate and latency of this pool from Prometheus");
       plan.decisions.push_back(std::move(decision));
       memory.held = gap;
       memory.reason = message;
@@ -153,7 +153,7 @@ std::optional<int> size_one(const Subject& subject, const Signals& signals, Inst
   observed.cpu = measure_cpu(subject.node, signals);
   const decision::PoolSize size = decision::size_pool(subject.pool, observed, *current);
   const bool may_shrink = now - memory.last_shrink >= signals.window / 4;
-  const int limit = step(*current, size, may_shrink);
+  const int limit = decision::next_limit(*current, size, may_shrink);
   if (limit < *current) memory.last_shrink = now;
 
   totals.rate += observed.rate;
@@ -168,6 +168,8 @@ std::optional<int> size_one(const Subject& subject, const Signals& signals, Inst
                           : absl::StrCat("limit ", limit, " stays: ", steps);
     v1::Decision decision =
         make_decision(subject, moved ? "resize" : "hold", moved ? size.bound : "steady", memory.reason);
+    decision.set_formula(steps);
+    decision.set_would_change(would_change(size.bound, subject.pool));
     set_number(decision, "rate", observed.rate);
     set_number(decision, "latency_seconds", *signal.latency);
     set_number(decision, "in_flight", observed.in_flight);

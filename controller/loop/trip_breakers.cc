@@ -1,4 +1,5 @@
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -53,6 +54,10 @@ v1::Decision make_decision(const std::pair<std::string, std::string>& key, const
   decision.set_reason("fleet");
   decision.set_message(std::move(message));
   decision.set_shadow(views.shadow);
+  decision.set_formula(absl::StrCat("open by own judgement on ", views.own.size(), " of ", views.nodes.size(),
+                                    " nodes; tripped on the others from 2 and half of them on"));
+  decision.set_would_change("no node having it open any more, or an operator's override");
+  if (std::string_view(action) == "trip") decision.set_verdict("dead");
   set_number(decision, "nodes", static_cast<double>(views.nodes.size()));
   set_number(decision, "open_by_own_judgement", static_cast<double>(views.own.size()));
   set_number(decision, "not_closed", views.not_closed);

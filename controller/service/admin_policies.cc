@@ -63,6 +63,9 @@ absl::StatusOr<Response> parse(const std::string& stored) {
 absl::Status Admin::check_conflicts(const v1::Policy& policy) const {
   for (const auto& other : fleet_.policies()) {
     if (other->metadata().name() == policy.metadata().name() || !overlap(other->spec(), policy.spec())) continue;
+    // One that only watches may stand beside the one that acts.
+    const bool watches = policy.spec().mode() == v1::POLICY_MODE_SHADOW;
+    if (watches != (other->spec().mode() == v1::POLICY_MODE_SHADOW)) continue;
     return errors::to_absl(
         {.reason = Reason::policy_conflict,
          .message = absl::StrCat("policy ", other->metadata().name(), " already claims nodes of service ",

@@ -118,6 +118,7 @@ std::map<Key, v1::UpstreamView> Admin::upstream_views(const std::string& service
   struct Sum {
     double latency_seconds = 0, answers = 0, usefulness = 0;
     int usefulness_nodes = 0;
+    std::map<std::string, int> bounds;
     google::protobuf::Timestamp last_transition;
   };
   std::map<Key, Sum> sums;
@@ -130,6 +131,10 @@ std::map<Key, v1::UpstreamView> Admin::upstream_views(const std::string& service
       Sum& sum = sums[{node.id.service, upstream.upstream()}];
       view.set_in_flight(view.in_flight() + upstream.in_flight());
       view.set_waiting(view.waiting() + upstream.waiting());
+      // Unbounded on some is unbounded on all.
+      view.set_limit(
+          static_cast<int>(std::min<std::int64_t>(std::int64_t{view.limit()} + upstream.limit(), INT32_MAX)));
+      if (!upstream.bound_by().empty()) ++sum.bounds[upstream.bound_by()];
       const auto oldest = std::max(policy::to_chrono(view.oldest()), policy::to_chrono(upstream.oldest()));
       *view.mutable_oldest() = policy::to_proto(oldest);
       switch (upstream.breaker()) {
@@ -167,6 +172,10 @@ std::map<Key, v1::UpstreamView> Admin::upstream_views(const std::string& service
     if (sum.answers > 0)
       *view.mutable_latency() = policy::to_proto(decision::from_seconds(sum.latency_seconds / sum.answers));
     if (sum.usefulness_nodes > 0) view.set_usefulness(sum.usefulness / sum.usefulness_nodes);
+    if (const auto most = std::ranges::max_element(sum.bounds, {}, [](const auto& bound) { return bound.second; });
+        most != sum.bounds.end())
+      view.set_bound_by(most->first);
+    if (auto cause = fleet_.cause(key.first, key.second)) *view.mutable_cause() = *std::move(cause);
     if (const auto imposed = fleet_.find_override("upstream", key.second, key.first))
       *view.mutable_override() = *imposed;
   }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "controller/service/admin.h"
 #include "controller/service/rates.h"
+#include "controller/service/why_cause.h"
 #include "policy/convert.h"
 #include "proto/errors/error.h"
 
@@ -121,6 +122,7 @@ absl::StatusOr<v1::WhyResponse> Admin::why(const v1::WhyRequest& request) const 
             response.add_steps(absl::StrCat("in force on ", node.id.node, ": limit ", pool.limit(), ", in flight ",
                                             pool.in_flight(), ", waiting ", pool.queue_length()));
       }
+      if (resize != nullptr && !resize->would_change().empty()) response.add_would_change(resize->would_change());
       response.add_would_change("the rate or the latency that Prometheus reports for the pool");
       response.add_would_change("min, max, memory, headroom or reaction of the policy");
     }
@@ -128,7 +130,9 @@ absl::StatusOr<v1::WhyResponse> Admin::why(const v1::WhyRequest& request) const 
   } else if (kind == "upstream") {
     const v1::Decision* last = latest(
         [](const auto& d) { return d.action() == "trip" || d.action() == "half_open" || d.action() == "close"; });
-    if (last != nullptr) *response.mutable_evidence() = last->evidence();
+    const v1::Decision* test = latest([](const auto& d) { return d.action() == "test"; });
+    if (const v1::Decision* newest = latest([](const auto& d) { return d.action() != "override"; }))
+      *response.mutable_evidence() = newest->evidence();
     std::string in_force;
     if (past) {
       // The last transition of each node up to then.
@@ -137,15 +141,22 @@ absl::StatusOr<v1::WhyResponse> Admin::why(const v1::WhyRequest& request) const 
         if (!decision.node().empty())
           nodes.try_emplace(decision.node(), absl::StrCat(decision.action(), ": ", decision.message()));
       for (const auto& [node, what] : nodes) response.add_steps(absl::StrCat(node, ": ", what));
+      if (test != nullptr) explain_test(*test, response);
       in_force =
           last != nullptr ? absl::StrCat(last->action(), " (", last->reason(), ")") : "no breaker had moved by then";
     } else {
       const auto views = upstream_views(service);
       const auto found = views.find({service, request.name()});
       const v1::UpstreamView view = found == views.end() ? v1::UpstreamView{} : found->second;
+      std::string whose;
+      if (view.has_cause() && view.cause().leads()) {
+        whose = explain_cause(view.cause(), response);
+      } else if (test != nullptr) {
+        explain_test(*test, response);
+      }
       in_force = absl::StrCat(
-          "breaker open on ", view.nodes_open(), ", half open on ", view.nodes_half_open(), ", closed on ",
-          view.nodes_closed(), " nodes; ",
+          whose, whose.empty() ? "" : "; ", "breaker open on ", view.nodes_open(), ", half open on ",
+          view.nodes_half_open(), ", closed on ", view.nodes_closed(), " nodes; ",
           absl::StrFormat("%.1f attempts/s, %.1f ok/s, %.1f failed/s, %.1f rejected/s", view.attempts_per_second(),
                           view.ok_per_second(), view.failed_per_second(), view.rejected_per_second()));
       if (view.has_usefulness())
@@ -161,6 +172,7 @@ absl::StatusOr<v1::WhyResponse> Admin::why(const v1::WhyRequest& request) const 
                            seconds(policy::to_chrono(upstream.oldest())));
           if (upstream.has_usefulness())
             absl::StrAppend(&step, absl::StrFormat(", usefulness %.2f", upstream.usefulness()));
+          absl::StrAppend(&step, describe_test(upstream));
           if (const auto rates = upstream_rates(node, request.name()))
             absl::StrAppend(&step, absl::StrFormat(", %.1f attempts/s, %.1f ok/s, %.1f failed/s", rates->attempts,
                                                    rates->ok, rates->failed));

@@ -1,6 +1,6 @@
 // Is the service well, and if not: who is slow, what did Penstock do about it?
 import { DashboardBuilder, DashboardCursorSync } from '@grafana/grafana-foundation-sdk/dashboard';
-import { graph, number } from './panels.mjs';
+import { decisions, graph, number } from './panels.mjs';
 
 // Of nodes, as /sd labels them; the controller exports some of the same metrics of itself.
 const node = 'node!=""';
@@ -13,6 +13,8 @@ export const overview = new DashboardBuilder('Penstock: fleet')
   .tooltip(DashboardCursorSync.Crosshair)
   .refresh('5s')
   .time({ from: 'now-15m', to: 'now' })
+  .annotation(decisions('Decisions', 'kind="upstream",action!="rate",shadow="false"', 'orange'))
+  .annotation(decisions('Policies', 'kind="policy"', 'blue'))
   .withPanel(number('Nodes', 'Nodes that Prometheus reaches.', 'none', `count(penstock_pool_limit{pool="default",${node}})`))
   .withPanel(
     number('Requests', 'Answered per second.', 'reqps', `sum(rate(penstock_requests_total{${node}}[$__rate_interval]))`)

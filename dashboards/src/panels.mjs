@@ -1,5 +1,6 @@
 // The panels that Penstock's dashboards are made of: titles are questions' answers, every panel says how to read it.
 import * as common from '@grafana/grafana-foundation-sdk/common';
+import { AnnotationQueryBuilder } from '@grafana/grafana-foundation-sdk/dashboard';
 import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus';
 import { PanelBuilder as StatBuilder } from '@grafana/grafana-foundation-sdk/stat';
 import { PanelBuilder as TimeseriesBuilder } from '@grafana/grafana-foundation-sdk/timeseries';
@@ -17,6 +18,22 @@ function addTargets(panel, targets) {
     );
   });
   return panel;
+}
+
+// Lines at the times of decisions: the series' value is when it was taken. `of` selects by the labels kind, name,
+// service, action, verdict, shadow.
+export function decisions(name, of, colour) {
+  const builder = new AnnotationQueryBuilder()
+    .name(name)
+    .datasource(datasource)
+    .enable(true)
+    .iconColor(colour)
+    .expr(`penstock_controller_decision_time_seconds{${of}} * 1000`)
+    .titleFormat('{{kind}}/{{name}} {{action}}')
+    .textFormat('{{service}}: {{verdict}}')
+    .tagKeys('action,verdict')
+    .useValueForTime(true);
+  return builder;
 }
 
 // A graph over time. `targets` is a list of [PromQL, legend]; `options.stack` piles the series up.

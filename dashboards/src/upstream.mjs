@@ -1,6 +1,6 @@
 // One third party in depth: how it is, and what it costs us.
 import { DashboardBuilder, DashboardCursorSync, QueryVariableBuilder } from '@grafana/grafana-foundation-sdk/dashboard';
-import { datasource, graph, number } from './panels.mjs';
+import { datasource, decisions, graph, number } from './panels.mjs';
 
 const of = (metric, more = '') => `${metric}{upstream="$upstream",node!=""${more}}`;
 
@@ -18,6 +18,8 @@ export const upstream = new DashboardBuilder('Penstock: one upstream')
       .datasource(datasource)
       .query('label_values(penstock_upstream_in_flight, upstream)')
   )
+  .annotation(decisions('Decisions', 'kind="upstream",name="$upstream",shadow="false"', 'orange'))
+  .annotation(decisions('Policies', 'kind="policy"', 'blue'))
   .withPanel(number('Calls', 'Per second.', 'reqps', `sum(rate(${of('penstock_upstream_requests_total')}[$__rate_interval]))`, { span: 6 }))
   .withPanel(
     number('Success', 'Share of calls that were answered well.', 'percentunit',

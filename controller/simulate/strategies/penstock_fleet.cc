@@ -14,21 +14,9 @@ namespace {
 // As controller/loop has them.
 constexpr Duration kPeriod = 1s;
 constexpr Duration kLease = 3 * kPeriod;
-constexpr double kBand = 0.15;
-constexpr double kShrinkStep = 0.2;
 constexpr double kMeasurableInFlight = 200;
 constexpr double kLeastBytesPerRequest = 16.0 * 1024;
 constexpr double kMostBytesPerRequest = 16.0 * 1024 * 1024;
-
-int step(int current, const decision::PoolSize& size, bool may_shrink) {
-  const bool at_bound = size.bound == "min" || size.bound == "max" || size.bound == "memory";
-  const double difference = std::abs(static_cast<double>(size.limit) - current);
-  if (size.limit == current || (difference <= kBand * current && !at_bound)) return current;
-  if (size.limit > current) return size.limit;
-  if (!may_shrink) return current;
-  const int floor = static_cast<int>(std::ceil(current * (1 - kShrinkStep)));
-  return std::max(size.limit, std::min(floor, current - 1));
-}
 
 }  // namespace
 
@@ -144,7 +132,7 @@ void PenstockFleet::size_pools(FleetHost& fleet, const Prometheus& prometheus, s
     if (cpu) observed.cpu = std::min(1.0, *cpu / scenario_.nodes.cores);
     const int current = memory.limits[i].value_or(pool.admission->limit());
     const decision::PoolSize size = decision::size_pool(pool.policy, observed, current);
-    const int limit = step(current, size, now - memory.last_shrink[i] >= prometheus.window() / 4);
+    const int limit = decision::next_limit(current, size, now - memory.last_shrink[i] >= prometheus.window() / 4);
     if (limit < current) memory.last_shrink[i] = now;
     memory.limits[i] = limit;
   }

@@ -144,6 +144,9 @@ TEST_F(CallingFleet, FindsThatItAsksForTooMuchAndSharesWhatThereIs) {
   EXPECT_TRUE(eventually([&] { return both([](const auto& s) { return s.bound_by == "directive"; }); }));
   const v1::WhyResponse why = hand_.why("upstream", "A");
   EXPECT_THAT(why.DebugString(), testing::HasSubstr(verdict.formula()));
+  EXPECT_THAT(why.summary(), testing::HasSubstr("slow because of the load that we put on it"));
+  EXPECT_THAT(why.steps(), testing::Contains(testing::HasSubstr("fleet of 2 nodes")));
+  EXPECT_FALSE(why.would_change().empty());
 
   // The controller is gone: its limit ends with the lease, and the nodes go on by themselves.
   controller_.end(SIGKILL);

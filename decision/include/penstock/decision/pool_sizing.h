@@ -39,6 +39,12 @@ struct PoolSize {
 PoolSize size_pool(const PoolPolicy& policy, const PoolObservation& observed, int current);
 inline constexpr double kCpuCeiling = 0.95;
 
+// From the limit in force towards what is right: growth at once; shrinking, when it may, by at most kShrinkStep; and
+// what differs by no more than kBand and reaches no bound is left alone: the arrivals of a few seconds vary by that much.
+int next_limit(int current, const PoolSize& size, bool may_shrink);
+inline constexpr double kBand = 0.15;
+inline constexpr double kShrinkStep = 0.2;
+
 // The limit of a node on its own: the fallback_limit, or max, within the memory budget.
 int fallback_limit(const PoolPolicy& policy, std::int64_t bytes_per_request);
 

@@ -123,5 +123,31 @@ TEST_F(FleetOfOne, ForgetsNodesThatAreLongGone) {
   EXPECT_TRUE(fleet_.nodes().empty());
 }
 
+TEST(Fleet, AnActivePolicyGovernsAndThoseInShadowStandBesideIt) {
+  ManualClock clock;
+  Fleet fleet(clock);
+  const auto make = [](const std::string& name, v1::PolicyMode mode) {
+    auto policy = std::make_shared<v1::Policy>();
+    policy->mutable_metadata()->set_name(name);
+    policy->mutable_spec()->set_service("shop");
+    policy->mutable_spec()->set_mode(mode);
+    return policy;
+  };
+  v1::Hello hello;
+  hello.set_service("shop");
+  hello.set_node("a");
+  fleet.set_policy(make("a-next", v1::POLICY_MODE_SHADOW));
+  fleet.connect(
+      hello, [] {}, [] {});
+  EXPECT_EQ(fleet.node({"shop", "a"})->policy->metadata().name(), "a-next") << "alone it governs, and actuates nothing";
+  fleet.set_policy(make("shop", v1::POLICY_MODE_ACTIVE));
+  const auto node = fleet.node({"shop", "a"});
+  EXPECT_EQ(node->policy->metadata().name(), "shop");
+  ASSERT_EQ(node->shadows.size(), 1u);
+  EXPECT_EQ(node->shadows[0]->metadata().name(), "a-next");
+  fleet.remove_policy("a-next");
+  EXPECT_TRUE(fleet.node({"shop", "a"})->shadows.empty());
+}
+
 }  // namespace
 }  // namespace penstock::controller

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "penstock/decision/pool_sizing.h"
 #include "tests/unit/controller/loop/sample_fleet.h"
 
 namespace penstock::controller {
@@ -51,7 +52,7 @@ TEST_F(OneNode, ShrinksByStepsAndReachesTheTarget) {
   EXPECT_EQ(SampleFleet::limit(plan, "n1"), 640);
   for (int i = 0; i < 20; ++i) plan = sample_.turn();
   EXPECT_GE(SampleFleet::limit(plan, "n1"), 102);
-  EXPECT_LE(SampleFleet::limit(plan, "n1"), 102 / (1 - kBand));
+  EXPECT_LE(SampleFleet::limit(plan, "n1"), 102 / (1 - decision::kBand));
 }
 
 TEST_F(OneNode, ShrinksOnceAScrapeHoweverOftenTheLoopTurns) {
@@ -213,6 +214,26 @@ TEST(TwoNodes, AreSizedEachByItsOwnLoad) {
   EXPECT_EQ(SampleFleet::limit(plan, "n1"), 2100);
   EXPECT_EQ(SampleFleet::limit(plan, "n2"), 4200);
   EXPECT_EQ(plan.observed.at({"shop", "default"}).rate, 450);
+}
+
+TEST(ShadowBeside, IsSizedByItsOwnRulesAndLeadsNobody) {
+  SampleFleet sample;
+  auto shadow = std::make_shared<v1::Policy>(sample.policy());
+  shadow->mutable_metadata()->set_name("shop-next");
+  shadow->mutable_spec()->set_mode(v1::POLICY_MODE_SHADOW);
+  shadow->mutable_spec()->mutable_pools(0)->set_min(500);
+  sample.add("a", 100).shadows.push_back(shadow);
+  sample.measure(10, 0.1);
+  Plan plan = sample.turn();
+  std::map<std::string, double> results;
+  for (const v1::Decision& decision : plan.decisions) {
+    EXPECT_EQ(decision.shadow(), decision.policy() == "shop-next");
+    EXPECT_FALSE(decision.would_change().empty());
+    results[decision.policy()] = decision.evidence().fields().at("result").number_value();
+  }
+  EXPECT_EQ(results["shop-next"], 500);
+  EXPECT_EQ(results.size(), 2u);
+  EXPECT_LT(SampleFleet::limit(plan, "a"), 500);
 }
 
 }  // namespace

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <string>
+
+namespace penstock::cli {
+
+// POSTs a form to http://HOST[:PORT][/PREFIX]ENDPOINT and returns the body, of an answer of any status. Throws Failure:
+// usage for an URL that it cannot use, unreachable when there is no answer within `timeout`.
+std::string ask_prometheus(const std::string& url, const std::string& endpoint,
+                           const std::map<std::string, std::string>& parameters, std::chrono::seconds timeout);
+
+}  // namespace penstock::cli
