@@ -1,12 +1,14 @@
-# What an embedding service needs: find_package(penstock COMPONENTS runtime agent grpc), and pkg-config's penstock.
+# What an embedding service needs: find_package(penstock COMPONENTS runtime interpose agent grpc), and pkg-config's penstock.
 include(CMakePackageConfigHelpers)
 
 install(TARGETS penstock_decision penstock_runtime EXPORT penstock-runtime ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS penstock_proto penstock_errors penstock_policy penstock_agent
   EXPORT penstock-agent ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS penstock_interpose penstock_interpose_calls EXPORT penstock-interpose
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY decision/include/ runtime/include/ agents/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
-set(parts runtime agent)
+set(parts runtime interpose agent)
 if(TARGET penstock_grpc)
   install(TARGETS penstock_grpc penstock_grpc_handlers EXPORT penstock-grpc ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(DIRECTORY runtime/grpc/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
