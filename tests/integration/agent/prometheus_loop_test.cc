@@ -8,8 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <boost/json/parse.hpp>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <fstream>
 #include <future>
 #include <memory>
@@ -214,6 +216,55 @@ TEST_F(Settled, LimitFollowsPrometheusAndHoldsWithoutIt) {
   EXPECT_THAT(metrics(), testing::ContainsRegex("query_errors_total\\{reason=\"json\"\\} [1-9]"));
   runtime.stop();
   thread.join();
+}
+
+// What penstockctl prints on stdout; its exit code.
+std::pair<std::string, int> penstockctl(const std::string& arguments) {
+  FILE* pipe = ::popen((std::string(PENSTOCKCTL) + " " + arguments + " 2>&1").c_str(), "r");
+  std::string text;
+  char part[4096];
+  while (const std::size_t read = std::fread(part, 1, sizeof part, pipe)) text.append(part, read);
+  const int status = ::pclose(pipe);
+  return {text, WIFEXITED(status) ? WEXITSTATUS(status) : -1};
+}
+
+TEST_F(Settled, AnotherPolicyIsTriedInShadowAndOnWhatWasRecorded) {
+  const std::string file = directory_.path() + "/next.yaml";
+  std::ofstream(file) << "kind: Policy\nmetadata: {name: next}\nspec:\n  service: shop\n  mode: shadow\n"
+                         "  pools:\n    - {name: default, min: 300, sizing: {headroom: 2, reaction: 1s}}\n";
+  const std::string to = " --controller " + controller_.grpc();
+  const auto [applied, code] = penstockctl("apply -f " + file + to);
+  ASSERT_EQ(code, 0) << applied;
+  ASSERT_TRUE(eventually([&] { return node_.limit() < 90; }, seconds(40))) << node_.limit() << controller_.log();
+
+  std::pair<std::string, int> diff;
+  const auto differ = [&] {
+    diff = penstockctl("diff --decisions" + to);
+    return diff.second == 1 && diff.first.find("limit 300") != std::string::npos;
+  };
+  EXPECT_TRUE(eventually(differ)) << diff.first;
+  EXPECT_THAT(diff.first, testing::ContainsRegex("pool/default +n1 .*limit [0-9]+ +limit 300 +next"));
+  EXPECT_LT(node_.limit(), 90) << "a shadow moves nothing";
+
+  const auto [json, replayed] = penstockctl("simulate --from 60s --step 1s -o json -f " + file +
+                                            " --prometheus http://127.0.0.1:" + std::to_string(port_) + to);
+  ASSERT_EQ(replayed, 0) << json;
+  boost::system::error_code failure;
+  const auto document = boost::json::parse(json, failure);
+  ASSERT_FALSE(failure) << json;
+  const auto& would = document.at("would_decide").as_array();
+  ASSERT_FALSE(would.empty()) << json;
+  EXPECT_EQ(would.back().at("result").to_number<double>(), 300) << json;
+  EXPECT_EQ(would.back().at("policy").as_string(), "next");
+  bool acted = false;
+  for (const auto& decision : document.at("decided").as_array()) acted |= decision.at("policy").as_string() == "shop";
+  EXPECT_TRUE(acted) << "beside what was decided: " << json;
+  EXPECT_FALSE(document.at("unknown").as_array().empty());
+
+  prometheus_.end();
+  const auto [error, unreachable] =
+      penstockctl("simulate --from 60s -f " + file + " --prometheus http://127.0.0.1:" + std::to_string(port_) + to);
+  EXPECT_EQ(unreachable, 4) << error;
 }
 
 }  // namespace
