@@ -114,7 +114,12 @@ void ServerState::ask(Method& method, Poller& poller) {
     const std::lock_guard lock(mutex_);
     ++calls_;
   }
-  ServerCall::ask(shared_from_this(), method, poller);
+  try {
+    ServerCall::ask(shared_from_this(), method, poller);
+  } catch (...) {
+    call_ended();
+    throw;
+  }
 }
 
 void ServerState::call_ended() {

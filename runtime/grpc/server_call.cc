@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <boost/context/detail/exception.hpp>
 #include <chrono>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -55,10 +56,15 @@ struct ServerCall::Body {
 };
 
 void ServerCall::ask(std::shared_ptr<ServerState> server, Method& method, Poller& poller) {
-  auto& call = *new ServerCall(std::move(server), method, poller);
-  call.context_.AsyncNotifyWhenDone(static_cast<Event*>(&call.end_));
-  method.service->ask(method, call.context_, call.request_, call,
-                      static_cast<::grpc::ServerCompletionQueue&>(poller.queue()), call.arrival_);
+  auto* call = new ServerCall(std::move(server), method, poller);
+  try {
+    call->context_.AsyncNotifyWhenDone(static_cast<Event*>(&call->end_));
+    method.service->ask(method, call->context_, call->request_, *call,
+                        static_cast<::grpc::ServerCompletionQueue&>(poller.queue()), call->arrival_);
+  } catch (const std::bad_alloc&) {
+    delete call;
+    throw;
+  }
 }
 
 ServerCall::ServerCall(std::shared_ptr<ServerState> server, Method& method, Poller& poller)
@@ -78,10 +84,29 @@ void ServerCall::arrived(bool ok) {
   }
   arrived_ = std::chrono::steady_clock::now();
   work_.emplace(server_->runtime);
-  server_->ask(method_, poller_);
+  ask_for_next();
+  std::shared_ptr<Body> body;
   try {
-    fiber_ = server_->runtime.spawn(method_.path, [body = std::make_shared<Body>(*this)] { body->run(); });
+    body = std::make_shared<Body>(*this);
+  } catch (const std::bad_alloc& e) {
+    log_failure(e.what());
+    return not_started();
+  }
+  try {
+    fiber_ = server_->runtime.spawn(method_.path, [body = std::move(body)] { body->run(); });
   } catch (const std::exception& e) {
+    // The body has ended the call.
+    log_failure(e.what());
+  }
+}
+
+// What could not be asked for without memory is asked for when the next call comes.
+void ServerCall::ask_for_next() {
+  int owed = method_.owed.exchange(0, std::memory_order_relaxed) + 1;
+  try {
+    for (; owed > 0; --owed) server_->ask(method_, poller_);
+  } catch (const std::bad_alloc& e) {
+    method_.owed.fetch_add(owed, std::memory_order_relaxed);
     log_failure(e.what());
   }
 }

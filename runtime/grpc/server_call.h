@@ -44,6 +44,7 @@ class ServerCall final : public FiberCall, private ::grpc::internal::ServerAsync
 
   // On the poller's thread.
   void arrived(bool ok);
+  void ask_for_next();
   void done();
 
   // On the fiber.

@@ -32,6 +32,8 @@ struct Method {
   std::vector<std::unique_ptr<http::RouteMetrics>> metrics;
   // When it last logged a failure, in seconds.
   std::atomic<std::int64_t> logged_second{-1};
+  // Calls that could not be asked for.
+  std::atomic<int> owed{0};
 
   // Whether a call's first and only request comes with the call itself.
   bool takes_one_request() const;
@@ -50,7 +52,7 @@ struct ServerState : std::enable_shared_from_this<ServerState> {
   // Shut down, with all calls ended and the pollers gone. Once.
   void close();
 
-  // Asks gRPC for the next call of the method.
+  // Asks gRPC for the next call of the method. Throws std::bad_alloc.
   void ask(Method& method, Poller& poller);
   void call_ended();
 

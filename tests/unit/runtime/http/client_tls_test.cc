@@ -2,13 +2,19 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
+#include <array>
 #include <atomic>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
 
+#include "runtime/net/socket.h"
+#include "runtime/net/tls_context.h"
+#include "runtime/net/tls_stream.h"
 #include "tests/unit/runtime/http/client_fixture.h"
 #include "tests/unit/runtime/net/certificates.h"
 
@@ -31,6 +37,17 @@ class HttpsCalls : public ClientTest {
         return Response::text(std::string(r.body()));
       });
       each->route("GET", "/peer", [](const Request& r) { return Response::text(std::string(r.peer())); });
+      each->route("GET", "/upgrade", [this](Exchange& exchange) {
+        const auto stream = exchange.upgrade({{"Upgrade", "echo"}});
+        std::array<char, 64> block;
+        boost::system::error_code ec;
+        while (true) {
+          const std::size_t n = stream->read_some(boost::asio::buffer(block), ec);
+          if (ec) break;
+          stream->write_some(boost::asio::buffer(block, n), ec);
+        }
+        ended_as = ec;
+      });
     }
     runtime.start();
   }
@@ -52,6 +69,8 @@ class HttpsCalls : public ClientTest {
   net::Certificates certificates;
   const std::string path = certificates.path("socket");
   std::atomic<int> served{0};
+  // Of what came after an upgrade; touched on the server's thread, and when it has ended.
+  boost::system::error_code ended_as;
   std::optional<Server> server, local;
 };
 
@@ -120,6 +139,50 @@ TEST_F(HttpsCalls, AreKeptAndGoInPieces) {
     EXPECT_EQ(read_all(exchange, 7'000).size(), 600'000u);
     EXPECT_EQ(client.get(peer).body, first) << "all of it on one connection";
   });
+}
+
+TEST_F(HttpsCalls, MayBecomeAnotherProtocol) {
+  serve({.certificates = {certificates.make("localhost")}});
+  net::TlsClientContext context({.ca_file = certificates.ca()});
+  runtime.on_fiber([&] {
+    boost::system::error_code ec;
+    net::Socket socket = net::Socket::connect({"127.0.0.1", server->port()}, 5s, ec);
+    ASSERT_FALSE(ec) << ec.message();
+    net::TlsStream tls(socket, context, "localhost");
+    tls.handshake(5s);
+    const auto read_until = [&](std::string_view end) {
+      std::string all;
+      std::array<char, 1000> block;
+      while (!ec && !all.ends_with(end)) all.append(block.data(), tls.read_some(boost::asio::buffer(block), ec));
+      return all;
+    };
+    // The first words of the new protocol come with the request, in the same record.
+    const std::string_view request =
+        "GET /upgrade HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nahead";
+    tls.write_some(boost::asio::buffer(request), ec);
+    const std::string head = read_until("\r\n\r\nahead");
+    EXPECT_THAT(head, HasSubstr("HTTP/1.1 101 Switching Protocols\r\n"));
+    EXPECT_THAT(head, HasSubstr("Upgrade: echo\r\n"));
+    // More than a record holds, both ways.
+    const std::string more(20'000, 'm');
+    Fiber writer = spawn("writer", [&] {
+      for (std::string_view rest = more; !rest.empty();) {
+        boost::system::error_code failed;
+        rest.remove_prefix(tls.write_some(boost::asio::buffer(rest), failed));
+        ASSERT_FALSE(failed) << failed.message();
+      }
+    });
+    std::string echo;
+    std::array<char, 1000> block;
+    while (!ec && echo.size() < more.size()) echo.append(block.data(), tls.read_some(boost::asio::buffer(block), ec));
+    writer.join();
+    EXPECT_EQ(echo, more);
+    tls.shutdown_send();
+    EXPECT_EQ(read_until("nothing"), "");
+    EXPECT_EQ(ec, boost::asio::error::eof);
+  });
+  runtime.stop();
+  EXPECT_EQ(ended_as, boost::asio::error::eof) << "it was told, not cut off";
 }
 
 TEST_F(HttpsCalls, RefuseOptionsOfNoUse) {
