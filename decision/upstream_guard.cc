@@ -242,6 +242,9 @@ void UpstreamGuard::set_policy(const UpstreamPolicy& policy, bool shadow, Instan
 
 void UpstreamGuard::set_directive(std::optional<int> limit, Instant now, std::vector<Verdict>& decided, bool tight,
                                   bool leads) {
+  // Who ends to lead leaves its verdict behind; who leads and lifts the limit does not need it any more.
+  if (!leads && fleet_leads_ && directive_tight_) inherited_ = directive_;
+  if (leads) inherited_.reset();
   directive_ = limit;
   directive_tight_ = limit && tight;
   fleet_leads_ = leads;

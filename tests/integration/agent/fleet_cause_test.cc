@@ -109,7 +109,7 @@ class CallingFleet : public testing::Test {
     upstream.mutable_match()->add_hosts(third_party_.address());
     EXPECT_EQ(hand_.apply(policy), "");
     for (const char* name : {"n1", "n2"})
-      nodes_.push_back(std::make_unique<CallingNode>(controller_.grpc(), name, third_party_.address()));
+      nodes_.push_back(std::make_unique<CallingNode>(controller_->grpc(), name, third_party_.address()));
   }
   bool both(const std::function<bool(const Runtime::UpstreamStats&)>& condition) {
     return condition(nodes_[0]->stats()) && condition(nodes_[1]->stats());
@@ -117,14 +117,15 @@ class CallingFleet : public testing::Test {
 
   controller::TemporaryDirectory directory_;
   ThirdParty third_party_;
-  ControllerProcess controller_{directory_.path(), {"--prometheus", ""}};
-  Operator hand_{controller_};
+  std::unique_ptr<ControllerProcess> controller_ =
+      std::make_unique<ControllerProcess>(directory_.path(), std::vector<std::string>{"--prometheus", ""});
+  Operator hand_{*controller_};
   std::vector<std::unique_ptr<CallingNode>> nodes_;
 };
 
 TEST_F(CallingFleet, FindsThatItAsksForTooMuchAndSharesWhatThereIs) {
   ASSERT_TRUE(eventually([&] { return both([](const auto& s) { return s.fleet_leads && s.ok > 600; }); }, seconds(60)))
-      << controller_.log();
+      << controller_->log();
   // 120 calls a second want to go; half of that is what it can do.
   third_party_.capacity = 3;
   v1::Decision verdict;
@@ -137,7 +138,7 @@ TEST_F(CallingFleet, FindsThatItAsksForTooMuchAndSharesWhatThereIs) {
     }
     return false;
   };
-  ASSERT_TRUE(eventually(guilty, seconds(60))) << controller_.log();
+  ASSERT_TRUE(eventually(guilty, seconds(60))) << controller_->log();
   EXPECT_FALSE(verdict.shadow());
   EXPECT_EQ(verdict.action(), "test");
   EXPECT_EQ(verdict.evidence().fields().at("nodes").number_value(), 2);
@@ -148,8 +149,16 @@ TEST_F(CallingFleet, FindsThatItAsksForTooMuchAndSharesWhatThereIs) {
   EXPECT_THAT(why.steps(), testing::Contains(testing::HasSubstr("fleet of 2 nodes")));
   EXPECT_FALSE(why.would_change().empty());
 
-  // The controller is gone: its limit ends with the lease, and the nodes go on by themselves.
-  controller_.end(SIGKILL);
+  // The controller is killed and comes back, knowing nothing of the test: the nodes go on from its verdict.
+  const std::string address = controller_->grpc();
+  controller_->end(SIGKILL);
+  controller_ =
+      std::make_unique<ControllerProcess>(directory_.path(), std::vector<std::string>{"--prometheus", ""}, address);
+  const auto by_themselves = [](const auto& s) { return !s.fleet_leads && s.bound_by == "cause"; };
+  EXPECT_TRUE(eventually([&] { return both(by_themselves); })) << controller_->log();
+
+  // It is gone for good: so they do when the lease has ended.
+  controller_->end(SIGKILL);
   EXPECT_TRUE(eventually(
       [&] { return both([](const auto& s) { return !s.fleet_leads && s.bound_by != "directive"; }); }, seconds(30)));
   const int before = nodes_[0]->answered;

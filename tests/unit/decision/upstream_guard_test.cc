@@ -124,6 +124,23 @@ TEST_F(UpstreamGuardTest, AFleetThatIsGoneLeavesItsVerdict) {
   EXPECT_EQ(guard_.limit(), 100);
 }
 
+TEST_F(UpstreamGuardTest, SoDoesOneThatEndsToLead) {
+  guard_.set_policy(policy(1, 100), false, now_, decided_);
+  guard_.set_directive(7, now_, decided_, true, true);
+  tick();
+  // A controller that started anew knows nothing of it.
+  guard_.set_directive(std::nullopt, now_, decided_, false, false);
+  tick();
+  EXPECT_EQ(guard_.limit(), 7);
+  EXPECT_EQ(guard_.bound_by(), "cause");
+  // One that leads and gives the limit up has found that it is not needed.
+  guard_.set_directive(7, now_, decided_, true, true);
+  tick();
+  guard_.set_directive(std::nullopt, now_, decided_, false, true);
+  tick();
+  EXPECT_EQ(guard_.limit(), 100);
+}
+
 TEST_F(UpstreamGuardTest, ALimitThatWasNotTightIsNotInherited) {
   guard_.set_policy(policy(1, 100), false, now_, decided_);
   guard_.set_directive(7, now_, decided_, false, true);
