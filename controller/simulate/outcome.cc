@@ -19,24 +19,6 @@ constexpr double kShortest = 1e-4;
 
 }  // namespace
 
-std::string_view to_string(Cause cause) {
-  switch (cause) {
-    case Cause::none:
-      return "none";
-    case Cause::theirs:
-      return "theirs";
-    case Cause::ours:
-      return "ours";
-    case Cause::full:
-      return "full";
-    case Cause::dead:
-      return "dead";
-    case Cause::self:
-      return "self";
-  }
-  return "";
-}
-
 void LatencyHistogram::add(Duration latency) {
   const double s = std::max(decision::seconds(latency), kShortest);
   const auto bin = static_cast<std::size_t>(std::log(s / kShortest) / kBin);

@@ -104,7 +104,7 @@ std::string to_csv(const std::vector<Row>& rows) {
 bool is_false(const Concluded& verdict) {
   switch (verdict.cause) {
     case Cause::none:
-    case Cause::self:
+    case Cause::unidentified:
       return false;
     case Cause::theirs:
       return verdict.truth != Truth::theirs && verdict.truth != Truth::dead;

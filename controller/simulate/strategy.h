@@ -13,6 +13,7 @@
 #include "controller/simulate/rivals/limiter.h"
 #include "controller/simulate/scenario.h"
 #include "penstock/decision/admission.h"
+#include "penstock/decision/cause_test.h"
 #include "penstock/decision/policy.h"
 
 // What decides on a node, and what it may ask of it.
@@ -47,22 +48,7 @@ struct Call {
   Instant retry_after{};
 };
 
-// Whose fault it is.
-enum class Cause {
-  // All is well; as a verdict, that it is so again.
-  none,
-  // The other side is slow for its own reasons.
-  theirs,
-  // It is slow because of what this service sends.
-  ours,
-  // It is full from everyone.
-  full,
-  // Calls to it cannot be useful any more.
-  dead,
-  // This service's own CPU or memory is short.
-  self,
-};
-std::string_view to_string(Cause cause);
+using decision::Cause;
 
 struct Memory {
   std::int64_t used;

@@ -92,20 +92,9 @@ void UpstreamGuard::tell() {
 }
 
 void UpstreamGuard::conclude(const decision::CauseTest::Decision& decision) {
-  switch (decision.verdict) {
-    case decision::Cause::none:
-      return host_.conclude(upstream_, Cause::none, decision.sentence);
-    case decision::Cause::theirs:
-      return host_.conclude(upstream_, Cause::theirs, decision.sentence);
-    case decision::Cause::ours:
-      return host_.conclude(upstream_, Cause::ours, decision.sentence);
-    case decision::Cause::full:
-      return host_.conclude(upstream_, Cause::full, decision.sentence);
-    // The breaker has told of it; nothing is concluded.
-    case decision::Cause::dead:
-    case decision::Cause::unidentified:
-      return;
-  }
+  // Of death the breaker has told; of what is not identified nothing is concluded.
+  if (decision.verdict == Cause::dead || decision.verdict == Cause::unidentified) return;
+  host_.conclude(upstream_, decision.verdict, decision.sentence);
 }
 
 decision::FleetTest::Node UpstreamGuard::streamed(std::uint64_t life) const {
