@@ -40,8 +40,8 @@ constexpr Duration kLongestSettle = 1s;
 constexpr Duration kAlarm = 1s;
 constexpr Duration kLongestAlarm = 2500ms;
 constexpr double kFlowAnswers = 8;
-constexpr double kStillFlows = 0.5;
-constexpr double kFewestFlow = 4;
+constexpr double kStillFlows = 0.25;
+constexpr double kFewestFlow = 2;
 // Calls are not drained for longer than this share of the patience, and this.
 constexpr double kLongestDrain = 0.6;
 constexpr Duration kLongestDrainMore = 1s;
@@ -61,6 +61,7 @@ constexpr double kRelieved = 1.2;
 constexpr int kLooks = 4;
 // After an alarm: so many patiences for the drain, and to look at what a burst has filled.
 constexpr double kLongestRelief = 1;
+constexpr double kAnswered = 1.5;
 
 // Of the logarithm of a ratio of two counts of independent events.
 double standard_error(double a, double b) { return std::sqrt(1 / std::max(a, 1.0) + 1 / std::max(b, 1.0)); }
@@ -152,7 +153,7 @@ void CauseTest::drain(Step& step) {
                                      kShortestSettle, kLongestSettle);
   if (elapsed <= settle) return;
   if (alarmed_) {
-    const UpstreamSignals::Span flow = step.signals.since(began_ + settle);
+    const UpstreamSignals::Span flow = step.signals.since(std::max(began_ + settle, step.now - kAlarm));
     const double expected = kStillFlows * evidence_.x_ref * flow.seconds;
     const Duration flows =
         std::clamp(settle + from_seconds(kFlowAnswers / std::max(evidence_.x_ref, 1e-3)), kAlarm, kLongestAlarm);
@@ -236,8 +237,9 @@ void CauseTest::relieved(Step& step, const UpstreamSignals::Span& span) {
     begin_search(step, span);
     return;
   }
-  // What was given up may still be worked on.
-  if (burst_ && step.now - *drained_ < from_seconds(kLongestRelief * seconds(step.context.patience))) return;
+  // What was given up may still be worked on, until answers come for what was sent since.
+  const double longest = std::min(kLongestRelief * seconds(step.context.patience), kAnswered * latency);
+  if (burst_ && step.now - *drained_ < from_seconds(longest)) return;
   const int half = *hold_.limit / 2;
   if (++looks_ < kLooks && half >= step.context.min && evidence_.r >= kRelieved) {
     evidence_.x_ref = knee_throughput_ = span.throughput();
