@@ -98,6 +98,8 @@ Duration CauseTest::told_nothing() {
 }
 
 void CauseTest::end_test(Step& step, Cause verdict, Duration hold_off, std::string sentence) {
+  // Answers to the calls that waited take a latency to come.
+  if (testing()) hold_off = std::max(hold_off, step.signals.latency());
   // On a mark of the wall clock again: if nodes cut one by one this time, each read "theirs" because the others took
   // its share, and the next time they will cut together.
   const Duration mark = hold_off < kHoldOff ? kRetestMark / 2 : kRetestMark;
@@ -108,8 +110,6 @@ void CauseTest::end_test(Step& step, Cause verdict, Duration hold_off, std::stri
   trough_ = {};
   // What calls waited for is owed: answers break off for a while.
   next_alarm_ = std::max(next_alarm_, step.now + 2 * step.signals.latency());
-  // Answers to the calls that waited take a latency to come.
-  if (testing()) hold_off = std::max(hold_off, step.signals.latency());
   next_test_ = step.now + hold_off + (hold_off > Duration::zero() && past > Duration::zero() ? mark - past : 0s);
   losing_ticks_ = 0;
   returning_ = false;
