@@ -28,7 +28,7 @@ def parse_args():
     parser.add_argument("--kill", choices=("controller", "prometheus"), help="SIGKILL it in the middle of slow5s")
     parser.add_argument(
         "--clients", choices=("penstock", "libcurl"), default="penstock",
-        help="what Penstock's shop calls its third parties with: its own client (default), or libcurl, unmodified",
+        help="what Penstock's shop calls with: its own client (default), or unmodified libcurl and libpq",
     )
     parser.add_argument("--rate", type=float, default=300, help="users per second (default 300)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same users (default 1)")

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 
+import database
 import web
 from processes import StartError
 
@@ -66,6 +67,7 @@ class Binaries:
     """Where a build directory has the programs."""
 
     def __init__(self, build, clients="penstock"):
+        self.clients = clients
         for attribute, path in (
             ("shop_penstock", f"examples/shop/shop-{clients}"),
             ("shop_threads", "examples/shop/shop-threads"),
@@ -94,6 +96,9 @@ class Stage:
         self.grpc = self.console = self.prometheus = None
         if mode == "penstock":
             self.grpc, self.console, self.prometheus = (f"127.0.0.1:{ports.pick()}" for _ in range(3))
+        self.database = None
+        if mode == "penstock" and binaries.clients == "libcurl":
+            self.database = database.start(programs, ports.pick())
         self.node_programs = {}
         self._addresses = None
         self.controller_program = self.prometheus_program = None
@@ -146,12 +151,14 @@ class Stage:
 
     def _start_nodes(self):
         third_parties = ",".join(f"{name}=http://{address}" for name, address in self.third_parties.items())
+        environment = os.environ if self.database is None else {**os.environ, "SHOP_DATABASE": self.database}
         for name, address in self.nodes.items():
             if self.mode == "penstock":
                 args = [self.binaries.shop_penstock, "--controller", self.grpc, "--node", name]
             else:
                 args = [self.binaries.shop_threads]
-            program = self.programs.start(name, [*args, "--listen", address, "--third-parties", third_parties])
+            args += ["--listen", address, "--third-parties", third_parties]
+            program = self.programs.start(name, args, env=environment)
             program.wait_until(lambda a=address: web.answers(a, "/about"), "answering")
             self.node_programs[name] = program
 
