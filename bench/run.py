@@ -16,13 +16,14 @@ import seed
 import simulate
 import sleepers
 import switch
+import uwsgi
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Each: its module, runs by default, and seconds of each measurement.
 BENCHES = {"clients": (clients, 3, 0), "decide": (decide, 3, 0), "guard": (guard, 15, 0), "hello": (hello, 5, 3),
            "incident": (incident, 1, 0), "proxy": (proxy, 5, 3), "simulate": (simulate, 3, 0),
            "sleepers": (sleepers, 3, 0), "seed": (seed, 1, 0),
-           "scale": (scale, 3, 3), "switch": (switch, 5, 0)}
+           "scale": (scale, 3, 3), "switch": (switch, 5, 0), "uwsgi": (uwsgi, 3, 0)}
 
 
 def build(targets):

@@ -205,6 +205,24 @@ RuntimeAccess::Work::~Work() {
   if (state_.work.fetch_sub(1) == 1 && state_.stopping.load()) state_.ring();
 }
 
+void RuntimeAccess::adopt(Runtime& runtime, std::unique_ptr<fiber::SchedulerThread> thread) {
+  Runtime::State& state = RuntimeAccess::state(runtime);
+  const auto index = static_cast<unsigned>(state.threads.size());
+  if (state.loop_watch) state.loop_watch->watch({index, thread->thread(), thread->heartbeat()});
+  state.threads.push_back(std::move(thread));
+}
+
+void RuntimeAccess::start(Runtime& runtime) {
+  Runtime::State& state = RuntimeAccess::state(runtime);
+  std::vector<std::function<void()>> on_run;
+  {
+    std::lock_guard lock(state.mutex);
+    if (std::exchange(state.running, true)) throw std::logic_error("run() was called twice");
+    on_run.swap(state.on_run);
+  }
+  for (auto& fn : on_run) fn();
+}
+
 void RuntimeAccess::on_run(Runtime& runtime, std::function<void()> fn) {
   Runtime::State& state = RuntimeAccess::state(runtime);
   {
@@ -297,13 +315,7 @@ void Runtime::run() {
   State& state = *state_;
   StopEvents events(state.bell, state.options.on_signal);
 
-  std::vector<std::function<void()>> on_run;
-  {
-    std::lock_guard lock(state.mutex);
-    if (std::exchange(state.running, true)) throw std::logic_error("run() was called twice");
-    on_run.swap(state.on_run);
-  }
-  for (auto& fn : on_run) fn();
+  RuntimeAccess::start(*this);
 
   const auto stop_requested = [&state] {
     std::lock_guard lock(state.mutex);

@@ -93,6 +93,11 @@ struct RuntimeAccess {
     Runtime::State& state_;
   };
 
+  // A scheduler thread that the runtime has not made: shown and watched like its own, after them. Before start().
+  static void adopt(Runtime& runtime, std::unique_ptr<fiber::SchedulerThread> thread);
+  // What run() does first, for a runtime that never drains.
+  static void start(Runtime& runtime);
+
   // fn is called by run() when it begins, without any lock; at once if it has.
   static void on_run(Runtime& runtime, std::function<void()> fn);
 

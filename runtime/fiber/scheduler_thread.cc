@@ -76,6 +76,7 @@ Fiber SchedulerThread::spawn(std::string_view name, Callable fn) {
 }
 
 void SchedulerThread::cancel_all() {
+  if (!thread_.joinable()) return;
   inbox_->post([] { Scheduler::current()->cancel_all(); });
 }
 
@@ -95,10 +96,13 @@ void SchedulerThread::log_fibers() {
 }
 
 void SchedulerThread::finish() {
+  if (!thread_.joinable()) return;
   inbox_->post([] { Scheduler::current()->finish(); });
 }
 
-bool SchedulerThread::wait_for_end(Duration at_most) { return served_.wait_for(at_most) == std::future_status::ready; }
+bool SchedulerThread::wait_for_end(Duration at_most) {
+  return !served_.valid() || served_.wait_for(at_most) == std::future_status::ready;
+}
 
 void SchedulerThread::join() {
   if (!thread_.joinable()) return;

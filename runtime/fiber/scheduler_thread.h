@@ -7,6 +7,7 @@
 #include <memory>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "penstock/fiber.h"
 #include "runtime/fiber/inbox.h"
@@ -19,6 +20,9 @@ class SchedulerThread {
  public:
   // Returns when it serves. Throws what making the scheduler threw.
   explicit SchedulerThread(SchedulerOptions options);
+  // A thread that runs one by itself and ends with the process: neither its end nor that of its fibers is ours.
+  SchedulerThread(std::shared_ptr<Inbox> inbox, std::shared_ptr<const Heartbeat> heartbeat, pid_t thread)
+      : inbox_(std::move(inbox)), heartbeat_(std::move(heartbeat)), thread_number_(thread) {}
   // Cancels what still runs and waits for it to end; names in the log, every few seconds, what does not.
   ~SchedulerThread();
   SchedulerThread(const SchedulerThread&) = delete;

@@ -109,6 +109,15 @@ void forget(int fd) noexcept {
   release(owned);
 }
 
+void forget_watches() noexcept {
+  for_each_known(0, kNumbers - 1, [](int fd) {
+    Descriptor* descriptor = find_descriptor(fd);
+    if (descriptor == nullptr) return;
+    descriptor->lock.unlock();
+    descriptor->watches = nullptr;
+  });
+}
+
 void duplicated(int fd, int copy) noexcept {
   Descriptor* from = find_descriptor(fd);
   if (from == nullptr) return;

@@ -79,6 +79,8 @@ bool nonblocking(int fd, Descriptor* descriptor) noexcept;
 
 // The number is about to be another's, or nobody's: ends waits for it with EBADF. On any thread.
 void forget(int fd) noexcept;
+// In a forked child: those that wait for a number are its parent's, and so is the epoll set that they are in.
+void forget_watches() noexcept;
 // `copy` is a new number of the same open file.
 void duplicated(int fd, int copy) noexcept;
 

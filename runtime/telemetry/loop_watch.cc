@@ -54,7 +54,7 @@ LoopWatch::LoopWatch(std::vector<Watched> threads, Duration blocked_after, Metri
                                 "Fibers whose deadline passed while they held their thread.")) {
   watcher_ = std::thread([this] {
     ::pthread_setname_np(::pthread_self(), "loop-watch");
-    watch();
+    keep_watching();
   });
 }
 
@@ -67,7 +67,13 @@ LoopWatch::~LoopWatch() {
   watcher_.join();
 }
 
-void LoopWatch::watch() {
+void LoopWatch::watch(Watched thread) {
+  const std::lock_guard lock(mutex_);
+  seen_.emplace_back();
+  threads_.push_back(std::move(thread));
+}
+
+void LoopWatch::keep_watching() {
   const Duration period = std::max(blocked_after_ / 4, kOftenest);
   std::unique_lock lock(mutex_);
   while (!ended_.wait_for(lock, period, [this] { return ending_; })) {

@@ -37,6 +37,8 @@ class LoopWatch {
   };
   LoopWatch(std::vector<Watched> threads, Duration blocked_after, MetricsRegistry& metrics);
   ~LoopWatch();
+  // One more, from now on. Thread-safe.
+  void watch(Watched thread);
   LoopWatch(const LoopWatch&) = delete;
   LoopWatch& operator=(const LoopWatch&) = delete;
 
@@ -50,7 +52,7 @@ class LoopWatch {
     bool told_deadline = false;
   };
 
-  void watch();
+  void keep_watching();
   void look(const Watched& thread, Seen& seen);
   void tell(const Watched& thread, Duration held, Duration waited, Duration ran);
   void tell_overrun(const Watched& thread, Duration by, Duration held);
@@ -58,7 +60,8 @@ class LoopWatch {
   bool may_log(std::uintptr_t place);
   void count(const std::string& call);
 
-  const std::vector<Watched> threads_;
+  // Guarded by mutex_.
+  std::vector<Watched> threads_;
   const Duration blocked_after_;
   MetricsRegistry& metrics_;
   std::vector<Seen> seen_;

@@ -23,7 +23,8 @@ void test_cancel() {
 bool Cancellable::begin(Parking& parking) noexcept {
   if (thread_ == nullptr) return true;
   const std::lock_guard guard(thread_->lock_);
-  if (thread_->cancel_is_due() || thread_->has_signals()) return false;
+  const bool may_end = by_ == By::cancellation || thread_->cancellation.asynchronous;
+  if ((may_end && thread_->cancel_is_due()) || thread_->has_signals()) return false;
   thread_->cancellable_ = &parking;
   return true;
 }
@@ -35,6 +36,12 @@ void Cancellable::end() noexcept {
 }
 
 bool Cancellable::act() { return thread_ != nullptr && !thread_->act_on_interruption(); }
+
+bool Cancellable::act_while_locking() noexcept {
+  if (thread_ == nullptr) return true;
+  thread_->handle_signals();
+  return !(thread_->cancellation.asynchronous && thread_->cancel_is_due());
+}
 
 }  // namespace penstock::interpose
 

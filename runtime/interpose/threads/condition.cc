@@ -61,7 +61,10 @@ int wait(pthread_cond_t* condition, pthread_mutex_t* mutex, Instant until) {
     end = parking.wait(until, [condition] { word(condition).fetch_sub(kOneWaiter, std::memory_order_relaxed); });
     cancellable.end();
     if (error != 0) return error;
-    const int locked = lock_mutex(mutex, Instant::max());
+    int locked;
+    do {
+      locked = lock_mutex(mutex, Instant::max());
+    } while (locked == EINTR);
     if (locked != 0) return locked;
   }
   if (end == Parking::End::interrupted) cancellable.act();

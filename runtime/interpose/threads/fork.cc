@@ -1,6 +1,9 @@
 #include <pthread.h>
+#include <unistd.h>
 
 #include "runtime/fiber/scheduler.h"
+#include "runtime/interpose/descriptor.h"
+#include "runtime/interpose/interposed.h"
 #include "runtime/interpose/threads/fork.h"
 #include "runtime/interpose/threads/parking.h"
 #include "runtime/interpose/threads/program.h"
@@ -17,6 +20,7 @@ void begin() noexcept {
   if (fiber::Scheduler::current() == nullptr) return;
   ProgramThread* caller = ProgramThread::current();
   forget_parkings();
+  forget_watches();
   make_plain_threads();
   if (caller != nullptr) {
     begin_child_mask(caller->blocked);
@@ -29,3 +33,6 @@ void begin() noexcept {
 
 }  // namespace
 }  // namespace penstock::interpose
+
+// A child that shares its parent's memory until it executes a program would close the parent's descriptors in it.
+PENSTOCK_INTERPOSED pid_t vfork() noexcept { return ::fork(); }

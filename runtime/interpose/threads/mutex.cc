@@ -12,6 +12,7 @@
 #include "runtime/interpose/threads/clock.h"
 #include "runtime/interpose/threads/owner.h"
 #include "runtime/interpose/threads/parking.h"
+#include "runtime/interpose/threads/program_thread.h"
 #include "runtime/interpose/threads/shared_locks.h"
 
 PENSTOCK_REAL(pthread_mutex_destroy)
@@ -60,21 +61,31 @@ bool take(pthread_mutex_t* mutex) noexcept {
   return word(mutex).compare_exchange_strong(free, kTaken, std::memory_order_acquire, std::memory_order_relaxed);
 }
 
-// False: too late.
-bool take_slowly(pthread_mutex_t* mutex, Instant until) noexcept {
+// 0, or why not: it is too late, or the thread was cancelled, which may happen anywhere.
+int take_slowly(pthread_mutex_t* mutex, Instant until) noexcept {
+  Cancellable interruptible(Cancellable::By::signals);
   // Once overtaken, before all others, and the next unlock hands over: on one thread an owner that locks again at once
   // would be overtaken by nobody, ever.
   for (bool overtaken = false;; overtaken = true) {
     Parking parking(mutex, "a mutex");
+    if (!interruptible.begin(parking)) {
+      if (!interruptible.act_while_locking()) return EINTR;
+      continue;
+    }
     {
       ParkingLock lock(mutex);
-      if (word(mutex).exchange(kWaitedFor, std::memory_order_acquire) == kFree) return true;
+      if (word(mutex).exchange(kWaitedFor, std::memory_order_acquire) == kFree) {
+        interruptible.end();
+        return 0;
+      }
       parking.asked = overtaken;
       parking.join(lock, overtaken ? Parking::Place::first : Parking::Place::last);
     }
     const Parking::End end = parking.wait(until);
-    if (parking.granted) return true;
-    if (end == Parking::End::timed_out) return false;
+    interruptible.end();
+    if (parking.granted) return 0;
+    if (end == Parking::End::timed_out) return ETIMEDOUT;
+    if (end == Parking::End::interrupted && !interruptible.act_while_locking()) return EINTR;
   }
 }
 
@@ -111,7 +122,9 @@ int lock_mutex(pthread_mutex_t* mutex, Instant until) noexcept {
   if (is_foreign(mutex)) return lock_shared(mutex, until);
   const bool owned = knows_owner(mutex);
   if (owned && Owner(mutex).is_caller()) return lock_again(mutex);
-  if (!take(mutex) && !take_slowly(mutex, until)) return ETIMEDOUT;
+  if (!take(mutex)) {
+    if (const int error = take_slowly(mutex, until)) return error;
+  }
   if (owned) {
     Owner(mutex).set(caller());
     mutex->__data.__count = 1;
@@ -165,9 +178,14 @@ int lock_until(pthread_mutex_t* mutex, clockid_t clock, const timespec* at) noex
 using namespace penstock;
 using namespace penstock::interpose;
 
-PENSTOCK_INTERPOSED int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
-  return lock_mutex(mutex, Instant::max());
+// By another name than <pthread.h> knows, which says that it throws nothing: a thread that is cancelled is unwound.
+PENSTOCK_INTERPOSED int penstock_mutex_lock(pthread_mutex_t* mutex) __asm__("pthread_mutex_lock");
+int penstock_mutex_lock(pthread_mutex_t* mutex) {
+  const int error = lock_mutex(mutex, Instant::max());
+  if (error == EINTR) test_cancel();
+  return error;
 }
+
 PENSTOCK_INTERPOSED int pthread_mutex_trylock(pthread_mutex_t* mutex) noexcept { return try_lock_mutex(mutex); }
 PENSTOCK_INTERPOSED int pthread_mutex_timedlock(pthread_mutex_t* mutex, const timespec* at) noexcept {
   return lock_until(mutex, CLOCK_REALTIME, at);

@@ -181,16 +181,22 @@ void test_cancel();
 // A wait of the calling thread that a cancellation ends. On a plain thread it does nothing.
 class Cancellable {
  public:
-  Cancellable() noexcept : thread_(ProgramThread::current()) {}
+  // Locks are no points where a thread is cancelled, unless it may be at any; but handlers of signals run while it
+  // waits.
+  enum class By { cancellation, signals };
+  explicit Cancellable(By by = By::cancellation) noexcept : thread_(ProgramThread::current()), by_(by) {}
   // False: there is something to act upon already. The wait must have joined when begin() and end() are called, or not
   // at all.
   bool begin(Parking& parking) noexcept;
   void end() noexcept;
-  // What interrupted it: does not return from a cancellation. True: a signal.
+  // What interrupted it: does not return from a cancellation. True: a signal, and the call is to fail.
   bool act();
+  // The same for By::signals: false, the thread is to end as soon as it may.
+  bool act_while_locking() noexcept;
 
  private:
   ProgramThread* const thread_;
+  const By by_;
 };
 
 }  // namespace penstock::interpose

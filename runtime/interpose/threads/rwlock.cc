@@ -9,6 +9,7 @@
 #include "runtime/interpose/threads/clock.h"
 #include "runtime/interpose/threads/owner.h"
 #include "runtime/interpose/threads/parking.h"
+#include "runtime/interpose/threads/program_thread.h"
 
 PENSTOCK_REAL(pthread_rwlock_destroy)
 PENSTOCK_REAL(pthread_rwlock_tryrdlock)
@@ -82,17 +83,25 @@ int lock(pthread_rwlock_t* rwlock, For purpose, Instant until) noexcept {
     }
   }
   const unsigned writer = purpose == For::writing ? 1 : 0;
+  Cancellable interruptible(Cancellable::By::signals);
   for (bool overtaken = false;; overtaken = true) {
     Parking parking(rwlock, purpose == For::reading ? "a lock to read" : "a lock to write");
+    // Whoever is cancelled meanwhile ends when it has the lock.
+    if (!interruptible.begin(parking)) interruptible.act_while_locking();
     {
       ParkingLock row(rwlock);
-      if (state.is_written_by(caller())) return EDEADLK;
-      if (state.take(purpose)) return 0;
+      const bool already = state.is_written_by(caller());
+      if (already || state.take(purpose)) {
+        interruptible.end();
+        return already ? EDEADLK : 0;
+      }
       parking.bits = writer;
       state.waiting_writers() += writer;
       parking.join(row, overtaken ? Parking::Place::first : Parking::Place::last);
     }
     const Parking::End end = parking.wait(until, [&] { state.waiting_writers() -= writer; });
+    interruptible.end();
+    if (end == Parking::End::interrupted) interruptible.act_while_locking();
     if (end == Parking::End::timed_out) return ETIMEDOUT;
   }
 }

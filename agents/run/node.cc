@@ -1,0 +1,116 @@
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "agents/run/membership.h"
+#include "agents/run/settings.h"
+#include "penstock/http.h"
+#include "penstock/runtime.h"
+#include "runtime/fiber/plain_calls.h"
+#include "runtime/fiber/scheduler_thread.h"
+#include "runtime/interpose/threads/program.h"
+#include "runtime/interpose/threads/program_thread.h"
+#include "runtime/interpose/threads/thread_data.h"
+#include "runtime/runtime_state.h"
+
+// The node that a program becomes when penstock-run has started it: begun by its first pthread_create().
+namespace penstock::run {
+namespace {
+
+constexpr auto kPatienceAtExit = std::chrono::seconds(1);
+
+// A runtime of its own beside the program's scheduler, on plain threads that take no signals: it answers also while the
+// program holds its thread.
+class Node {
+ public:
+  Node(const Settings& settings, const interpose::ProgramScheduler& program) : pid_(::getpid()) {
+    const fiber::PlainCalls plain;
+    sigset_t all, before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, &before);
+    std::thread([this, settings, program] { serve(settings, program); }).detach();
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
+  // At the end of the process, before what the node uses is destroyed.
+  void end() {
+    if (::getpid() != pid_) return;
+    const fiber::PlainCalls plain;
+    end_.set_value();
+    ended_.get_future().wait_for(kPatienceAtExit);
+  }
+
+ private:
+  void serve(const Settings& settings, const interpose::ProgramScheduler& program) {
+    try {
+      struct sigaction pipe {};
+      ::sigaction(SIGPIPE, nullptr, &pipe);
+      // One scheduler thread of its own, for what a node does besides.
+      Runtime runtime({.service = settings.service, .threads = 1});
+      ::sigaction(SIGPIPE, &pipe, nullptr);
+      RuntimeAccess::adopt(runtime,
+                           std::make_unique<fiber::SchedulerThread>(program.inbox, program.heartbeat, program.thread));
+      http::Server server(runtime, {.address = settings.address,
+                                    .port = settings.port,
+                                    .serve_debug = true,
+                                    .admission = false,
+                                    .max_connections = 100});
+      const std::string address = server.address();
+      const auto membership = Membership::begin(runtime, settings, address);
+      RuntimeAccess::start(runtime);
+      spdlog::info("penstock-run: process {} of service {}: http://{}/metrics, /debug/fibers", pid_, settings.service,
+                   address);
+      end_.get_future().wait();
+    } catch (const std::exception& error) {
+      // The program goes on: its threads are fibers, but nobody sees them.
+      spdlog::error("penstock-run: process {} is no node: {}", pid_, error.what());
+    }
+    ended_.set_value();
+  }
+
+  const pid_t pid_;
+  std::promise<void> end_, ended_;
+};
+
+constinit std::optional<Settings> settings;
+// Never destroyed.
+Node* node = nullptr;
+
+void tell_stats() {
+  std::fprintf(stderr, "penstock-run: process %d: %llu threads were fibers, at most %llu at a time\n", ::getpid(),
+               static_cast<unsigned long long>(interpose::ProgramThread::made()),
+               static_cast<unsigned long long>(interpose::ProgramThread::most_alive()));
+}
+
+void at_exit() {
+  if (node != nullptr) node->end();
+  if (settings->stats) tell_stats();
+}
+
+void begun(const interpose::ProgramScheduler& program) {
+  std::atexit(at_exit);
+  node = new Node(*settings, program);
+}
+
+[[gnu::constructor]] void begin() {
+  settings = Settings::received();
+  if (!settings) return;
+  const std::string objection = interpose::thread_data_objection();
+  if (!objection.empty()) {
+    std::fprintf(stderr, "penstock-run: threads stay threads of the kernel: %s\n", objection.c_str());
+    return;
+  }
+  interpose::make_fibers_of_threads(begun);
+}
+
+}  // namespace
+}  // namespace penstock::run

@@ -1,0 +1,47 @@
+#include "agents/run/settings.h"
+
+#include <cstdlib>
+
+namespace penstock::run {
+namespace {
+
+constexpr char kService[] = "PENSTOCK_RUN_SERVICE";
+constexpr char kAddress[] = "PENSTOCK_RUN_ADDRESS";
+constexpr char kPort[] = "PENSTOCK_RUN_PORT";
+constexpr char kPolicy[] = "PENSTOCK_RUN_POLICY";
+constexpr char kController[] = "PENSTOCK_RUN_CONTROLLER";
+constexpr char kNode[] = "PENSTOCK_RUN_NODE";
+constexpr char kStats[] = "PENSTOCK_RUN_STATS";
+
+std::string value(const char* name) {
+  const char* found = std::getenv(name);
+  return found != nullptr ? found : "";
+}
+
+}  // namespace
+
+void Settings::publish() const {
+  const auto set = [](const char* name, const std::string& text) { ::setenv(name, text.c_str(), 1); };
+  set(kService, service);
+  set(kAddress, address);
+  set(kPort, std::to_string(port));
+  set(kPolicy, policy_file);
+  set(kController, controller);
+  set(kNode, node);
+  set(kStats, stats ? "1" : "");
+}
+
+std::optional<Settings> Settings::received() {
+  Settings settings;
+  settings.service = value(kService);
+  if (settings.service.empty()) return std::nullopt;
+  settings.address = value(kAddress);
+  settings.port = static_cast<unsigned short>(std::strtoul(value(kPort).c_str(), nullptr, 10));
+  settings.policy_file = value(kPolicy);
+  settings.controller = value(kController);
+  settings.node = value(kNode);
+  settings.stats = !value(kStats).empty();
+  return settings;
+}
+
+}  // namespace penstock::run

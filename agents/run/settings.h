@@ -1,0 +1,25 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace penstock::run {
+
+// What penstock-run tells the program that it starts, by way of the environment, and its children with it.
+struct Settings {
+  std::string service;
+  // Where /metrics and /debug/fibers are served.
+  std::string address = "127.0.0.1";
+  unsigned short port = 0;
+  std::string policy_file;
+  std::string controller;
+  std::string node;
+  bool stats = false;
+
+  // Into the environment.
+  void publish() const;
+  // Empty: this process was not started by penstock-run.
+  static std::optional<Settings> received();
+};
+
+}  // namespace penstock::run

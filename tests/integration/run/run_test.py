@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""run_test.py PENSTOCK_RUN FOLDER: unmodified programs, plain and by penstock-run, do the same; their threads are few."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import unittest
+import urllib.request
+
+RUN, FOLDER = sys.argv[1], sys.argv[2]
+HERE = os.path.dirname(os.path.abspath(__file__))
+PYTHON = "/usr/bin/python3"
+
+
+def run(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+def threads_of(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+class Started:
+    """A program by penstock-run that prints a line when it is ready."""
+
+    def __init__(self, *command):
+        self.process = subprocess.Popen([RUN, "--stats", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True)
+        self.first_line = self.process.stdout.readline().strip()
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        try:
+            return self.process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+
+
+class Same(unittest.TestCase):
+    """What a program prints does not depend on who runs it."""
+
+    def assert_same(self, *command):
+        plain = run(*command)
+        fibers = run(RUN, "--stats", *command)
+        self.assertEqual(plain.returncode, 0, plain.stdout + plain.stderr)
+        self.assertEqual(fibers.returncode, 0, fibers.stdout + fibers.stderr)
+        self.assertEqual(plain.stdout, fibers.stdout)
+        return fibers.stderr
+
+    def test_all_of_pthread(self):
+        told = self.assert_same(os.path.join(FOLDER, "threads_program"))
+        self.assertRegex(told, r"[0-9]+ threads were fibers, at most 1000 at a time")
+
+    def test_python(self):
+        self.assertIn("threads were fibers", self.assert_same(PYTHON, os.path.join(HERE, "threads_program.py")))
+
+
+class Unchanged(unittest.TestCase):
+    """Programs that cannot be helped are said so, and run as ever."""
+
+    def assert_unchanged(self, program, why):
+        ran = run(RUN, program)
+        self.assertEqual(ran.returncode, 0)
+        self.assertEqual(ran.stdout, "42\n")
+        self.assertRegex(ran.stderr, "penstock-run: runs it unchanged: .*" + why)
+
+    def test_thread_local_data_of_the_program(self):
+        self.assert_unchanged(os.path.join(FOLDER, "own_thread_data"), "bytes of thread_local data")
+
+    def test_static_program(self):
+        self.assert_unchanged(os.path.join(FOLDER, "static_program"), "linked statically")
+
+    def test_no_program(self):
+        ran = run(RUN, "/no/such/program")
+        self.assertEqual(ran.returncode, 127)
+        self.assertIn("/no/such/program", ran.stderr)
+
+    def test_bad_options(self):
+        for options in (["--listen", "x"], ["--nonsense", "1"], ["--listen", "99999"], []):
+            self.assertEqual(run(RUN, *options).returncode, 2, options)
+
+
+class Server(unittest.TestCase):
+    """A thread for each connection, on one thread of the kernel."""
+
+    CONNECTIONS = 1000
+
+    def test_serves_and_shows_its_threads(self):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+        server = Started(os.path.join(FOLDER, "thread_per_connection"))
+        sockets = []
+        try:
+            began = time.monotonic()
+            for _ in range(self.CONNECTIONS):
+                one = socket.create_connection(("127.0.0.1", int(server.first_line)))
+                one.sendall(b"hello\n")
+                sockets.append(one)
+            self.assertLess(threads_of(server.process.pid), 20)
+            for one in sockets:
+                one.settimeout(20)
+                self.assertEqual(one.recv(100), b"hello\n")
+            self.assertLess(time.monotonic() - began, 15)
+            # The node tells its address first.
+            line = server.process.stderr.readline()
+            address = re.search(r"http://(127\.0\.0\.1:[0-9]+)/metrics", line)[1]
+            metrics = urllib.request.urlopen(f"http://{address}/metrics", timeout=10).read().decode()
+            self.assertGreaterEqual(float(re.search(r"^penstock_fibers ([0-9.e+]+)$", metrics, re.M)[1]),
+                                    self.CONNECTIONS)
+            dump = urllib.request.urlopen(f"http://{address}/debug/fibers", timeout=10).read().decode()
+            self.assertIn("for data to read", dump)
+        finally:
+            for one in sockets:
+                one.close()
+            out, err = server.stop()
+        self.assertEqual(out, f"served {self.CONNECTIONS}\n")
+        self.assertEqual(server.process.returncode, 0)
+        self.assertIn(f"{self.CONNECTIONS} threads were fibers", err)
+
+
+@unittest.skipUnless(shutil.which("uwsgi"), "uWSGI is not installed")
+class Uwsgi(unittest.TestCase):
+    """Processes that a master forks, each with its threads as fibers."""
+
+    def test_serves_and_stops(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        server = subprocess.Popen(
+            [RUN, "uwsgi", "--plugin", "python3", "--http-socket", address, "--master", "--processes", "2", "--threads",
+             "100", "--die-on-term", "--disable-logging", "--need-app", "--wsgi-file", os.path.join(HERE, "sleepy.py")],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            for _ in range(200):
+                if run("curl", "-sf", f"http://{address}/").returncode == 0:
+                    break
+                time.sleep(0.05)
+            said = run("ab", "-q", "-c", "150", "-n", "300", f"http://{address}/")
+            self.assertRegex(said.stdout, r"Complete requests:\s+300\n")
+            self.assertRegex(said.stdout, r"Failed requests:\s+0\n")
+            self.assertNotIn("Non-2xx", said.stdout)
+            with open(f"/proc/{server.pid}/task/{server.pid}/children", encoding="ascii") as file:
+                workers = file.read().split()
+            self.assertEqual(len(workers), 2)
+            for worker in workers:
+                self.assertLess(threads_of(worker), 20)
+        finally:
+            server.terminate()
+            self.assertIsNotNone(server.wait(20))
+        for worker in workers:
+            self.assertFalse(os.path.exists(f"/proc/{worker}/task"))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
