@@ -1,6 +1,7 @@
 #include "controller/service/node_decisions.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -12,8 +13,28 @@ namespace {
 
 constexpr std::size_t kTextMax = 1000;
 constexpr std::size_t kWordMax = 40;
-constexpr std::size_t kNameMax = 255;
 constexpr int kNumbersMax = 64;
+
+constexpr std::array<std::string_view, 8> kActions{"test",  "rate", "limit",     "shed",
+                                                   "admit", "trip", "half_open", "close"};
+constexpr std::array<std::string_view, 8> kVerdicts{"none", "theirs",       "ours", "full",
+                                                    "dead", "unidentified", "cpu",  "memory"};
+constexpr const char* kOther = "other";
+
+template <class Words>
+std::string one_of(const Words& words, const std::string& text) {
+  return std::ranges::find(words, text) != words.end() ? text : kOther;
+}
+
+// A pool or an upstream of the policy.
+std::string name_of(const std::string& kind, const std::string& name, const v1::Policy* policy) {
+  if (policy == nullptr) return kOther;
+  const auto named = [&](const auto& of) { return of.name() == name; };
+  const auto& spec = policy->spec();
+  const bool known = kind == "pool" ? name == "default" || std::ranges::any_of(spec.pools(), named)
+                                    : std::ranges::any_of(spec.upstreams(), named);
+  return known ? name : kOther;
+}
 
 const char* action_of(v1::BreakerState state) {
   switch (state) {
@@ -29,7 +50,7 @@ const char* action_of(v1::BreakerState state) {
 std::string word(const std::string& text) {
   const bool good = !text.empty() && text.size() <= kWordMax &&
                     std::ranges::all_of(text, [](unsigned char c) { return absl::ascii_isalpha(c) || c == '_'; });
-  return good ? text : "other";
+  return good ? text : kOther;
 }
 
 // Cut where a character begins: it has to stay UTF-8.
@@ -42,10 +63,11 @@ std::string shortened(const std::string& text, std::size_t most) {
 
 }  // namespace
 
-v1::Decision to_decision(const NodeId& node, const v1::BreakerTransition& transition, const v1::Counters& counters) {
+v1::Decision to_decision(const NodeId& node, const v1::Policy* policy, const v1::BreakerTransition& transition,
+                         const v1::Counters& counters) {
   v1::Decision decision;
   decision.set_kind("upstream");
-  decision.set_name(shortened(transition.upstream(), kNameMax));
+  decision.set_name(name_of("upstream", transition.upstream(), policy));
   decision.set_service(node.service);
   decision.set_node(node.node);
   decision.set_action(action_of(transition.to()));
@@ -70,15 +92,15 @@ v1::Decision to_decision(const NodeId& node, const v1::BreakerTransition& transi
   return decision;
 }
 
-v1::Decision to_decision(const NodeId& node, const v1::NodeDecision& taken) {
+v1::Decision to_decision(const NodeId& node, const v1::Policy* policy, const v1::NodeDecision& taken) {
   v1::Decision decision;
   decision.set_kind(taken.kind() == "upstream" || taken.kind() == "pool" ? taken.kind() : "node");
-  decision.set_name(decision.kind() == "node" ? node.node : shortened(taken.name(), kNameMax));
+  decision.set_name(decision.kind() == "node" ? node.node : name_of(decision.kind(), taken.name(), policy));
   decision.set_service(node.service);
   decision.set_node(node.node);
-  decision.set_action(word(taken.action()));
+  decision.set_action(one_of(kActions, taken.action()));
   decision.set_reason(word(taken.reason()));
-  if (!taken.verdict().empty()) decision.set_verdict(word(taken.verdict()));
+  if (!taken.verdict().empty()) decision.set_verdict(one_of(kVerdicts, taken.verdict()));
   if (taken.has_confidence()) decision.set_confidence(std::clamp(taken.confidence(), 0.0, 1.0));
   decision.set_message(shortened(taken.message(), kTextMax));
   decision.set_formula(shortened(taken.formula(), kTextMax));

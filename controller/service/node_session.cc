@@ -157,11 +157,12 @@ absl::Status NodeSession::acknowledge(const v1::Ack& ack) {
 }
 
 void NodeSession::count(v1::Counters counters) {
+  const v1::Policy* policy = acked_ ? acked_->policy.get() : nullptr;
   int logged = 0;
   for (const auto& transition : counters.transitions())
-    if (++logged <= kDecisionsOfCounters) log(to_decision(*id_, transition, counters));
+    if (++logged <= kDecisionsOfCounters) log(to_decision(*id_, policy, transition, counters));
   for (const auto& taken : counters.decisions())
-    if (++logged <= kDecisionsOfCounters) log(to_decision(*id_, taken));
+    if (++logged <= kDecisionsOfCounters) log(to_decision(*id_, policy, taken));
   // The node's lease ended (it was paused, or its clock ran on): what was acknowledged is no longer in force.
   if (acked_ && !outstanding_ && policy::to_chrono(counters.lease()).count() <= 0) acked_.reset();
   context_.fleet.record_counters(*id_, session_, std::move(counters));

@@ -293,6 +293,30 @@ TEST_F(JoinedNode, WhatItDecidedItselfIsInTheLogWithItsNumbers) {
   EXPECT_DOUBLE_EQ(decision.evidence().fields().at("r").number_value(), 0.96);
 }
 
+TEST_F(JoinedNode, NamesOnlyWhatItsPolicyHas) {
+  ASSERT_TRUE(answer(push()).ok());
+  auto message = counters();
+  for (const char* name : {"A", "made-up"}) {
+    auto& taken = *message.mutable_counters()->add_decisions();
+    taken.set_kind("upstream");
+    taken.set_name(name);
+    taken.set_action("test");
+    taken.set_verdict("made_up");
+    auto& transition = *message.mutable_counters()->add_transitions();
+    transition.set_upstream(name);
+    transition.set_to(v1::BREAKER_STATE_OPEN);
+  }
+  ASSERT_TRUE(session_->receive(message).ok());
+  auto decisions = log_->list({.kind = "upstream"}, 10, 0);
+  ASSERT_TRUE(decisions.ok());
+  std::map<std::string, int> names;
+  for (const v1::Decision& decision : *decisions) {
+    ++names[decision.name()];
+    if (decision.action() == "test") EXPECT_EQ(decision.verdict(), "other");
+  }
+  EXPECT_EQ(names, (std::map<std::string, int>{{"A", 2}, {"other", 2}}));
+}
+
 TEST_F(JoinedNode, NeitherFloodsNorBreaksTheLog) {
   ASSERT_TRUE(answer(push()).ok());
   auto message = counters();
