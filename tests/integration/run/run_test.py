@@ -7,8 +7,11 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import unittest
 import urllib.request
@@ -130,9 +133,7 @@ class Uwsgi(unittest.TestCase):
     """Processes that a master forks, each with its threads as fibers."""
 
     def test_serves_and_stops(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         server = subprocess.Popen(
             [RUN, "uwsgi", "--plugin", "python3", "--http-socket", address, "--master", "--processes", "2", "--threads",
              "100", "--die-on-term", "--disable-logging", "--need-app", "--wsgi-file", os.path.join(HERE, "sleepy.py")],
@@ -156,6 +157,73 @@ class Uwsgi(unittest.TestCase):
             self.assertIsNotNone(server.wait(20))
         for worker in workers:
             self.assertFalse(os.path.exists(f"/proc/{worker}/task"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@unittest.skipUnless(shutil.which("stunnel4"), "stunnel is not installed")
+class Stunnel(unittest.TestCase):
+    """A thread for each connection, OpenSSL on both sides of it, slow peers."""
+
+    CONNECTIONS = 100
+
+    def serve_slowly(self, listener):
+        def answer(connection):
+            with connection:
+                said = connection.recv(100)
+                time.sleep(0.5)
+                connection.sendall(said)
+
+        for _ in range(self.CONNECTIONS):
+            threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+    def test_relays(self):
+        with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0), backlog=200) as peer:
+            pem = os.path.join(folder, "both.pem")
+            made = run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", pem, "-out", pem + ".crt",
+                       "-days", "2", "-subj", "/CN=localhost")
+            self.assertEqual(made.returncode, 0, made.stderr)
+            with open(pem, "a", encoding="ascii") as both, open(pem + ".crt", encoding="ascii") as certificate:
+                both.write(certificate.read())
+            port = free_port()
+            settings = os.path.join(folder, "stunnel.conf")
+            with open(settings, "w", encoding="ascii") as file:
+                file.write(f"foreground = yes\npid =\n[relay]\naccept = 127.0.0.1:{port}\n"
+                           f"connect = 127.0.0.1:{peer.getsockname()[1]}\ncert = {pem}\n")
+            threading.Thread(target=self.serve_slowly, args=(peer,), daemon=True).start()
+            with open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log:
+                process = subprocess.Popen([RUN, "--stats", "stunnel4", settings], stdout=log, stderr=log)
+                try:
+                    self.relay(port, process.pid)
+                finally:
+                    process.terminate()
+                    self.assertEqual(process.wait(20), 0)
+                log.seek(0)
+                self.assertIn("threads were fibers", log.read())
+
+    def relay(self, port, pid):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        until = time.monotonic() + 20
+        sockets = []
+        while len(sockets) < self.CONNECTIONS:
+            try:
+                sockets.append(socket.create_connection(("127.0.0.1", port)))
+            except ConnectionRefusedError:
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.05)
+        streams = [context.wrap_socket(one) for one in sockets]
+        for stream in streams:
+            stream.settimeout(20)
+            stream.sendall(b"hello")
+        self.assertLess(threads_of(pid), 20)
+        for stream in streams:
+            self.assertEqual(stream.recv(100), b"hello")
+            stream.close()
 
 
 if __name__ == "__main__":
