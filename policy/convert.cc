@@ -60,6 +60,25 @@ decision::KneeTest knee_test(v1::KneeTest value) {
   }
 }
 
+decision::GuardMode guard_mode(v1::GuardMode value) {
+  switch (value) {
+    case v1::GUARD_MODE_OFF:
+      return decision::GuardMode::off;
+    case v1::GUARD_MODE_OBSERVE:
+      return decision::GuardMode::observe;
+    default:
+      return decision::GuardMode::act;
+  }
+}
+
+decision::GuardsPolicy guards(const v1::Guards& from) {
+  decision::GuardsPolicy to;
+  if (from.has_memory_bytes()) to.memory_bytes = from.memory_bytes();
+  to.memory = guard_mode(from.memory_guard());
+  to.cpu = guard_mode(from.cpu_guard());
+  return to;
+}
+
 decision::PoolPolicy pool(const v1::Pool& from) {
   decision::PoolPolicy to;
   to.name = from.name();
@@ -131,6 +150,7 @@ absl::StatusOr<decision::Policy> to_decision(const v1::Policy& policy) {
     result.pools.insert(result.pools.begin(), decision::PoolPolicy{});
   for (const v1::Route& from : policy.spec().routes()) result.routes.push_back(route(from));
   for (const v1::Upstream& from : policy.spec().upstreams()) result.upstreams.push_back(upstream(from));
+  result.guards = guards(policy.spec().guards());
   return result;
 }
 

@@ -1,6 +1,7 @@
 #include "policy/validate.h"
 
 #include <chrono>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <string_view>
@@ -22,6 +23,8 @@ using std::chrono::nanoseconds;
 using namespace std::chrono_literals;
 
 constexpr int kMost = 1'000'000;
+constexpr std::int64_t kLeastNodeMemory = 1 << 24;
+constexpr std::int64_t kMostNodeMemory = std::int64_t{1} << 50;
 
 bool name_is_made_of(std::string_view name, std::string_view punctuation, bool capitals) {
   if (name.empty() || name.size() > 63) return false;
@@ -127,6 +130,16 @@ class Validation {
       upstream(at, spec.upstreams(i), hosts);
       unique(seen, at + ".name", spec.upstreams(i).name());
     }
+    guards(spec.guards());
+  }
+
+  void guards(const v1::Guards& guards) {
+    const std::int64_t memory = guards.memory_bytes();
+    if (guards.has_memory_bytes() && (memory < kLeastNodeMemory || memory > kMostNodeMemory)) {
+      report("spec.guards.memory_bytes", cat(memory, " bytes are out of range (16MiB to 1PiB)"));
+    }
+    choice("spec.guards.memory_guard", guards.memory_guard(), v1::GuardMode_IsValid(guards.memory_guard()));
+    choice("spec.guards.cpu_guard", guards.cpu_guard(), v1::GuardMode_IsValid(guards.cpu_guard()));
   }
 
   void unique(std::set<std::string>& seen, const std::string& field, const std::string& name) {

@@ -86,6 +86,9 @@ void check_upstream(const Field& field, const decision::UpstreamPolicy& upstream
 
 void check_policy(const decision::Policy& policy) {
   const Field spec("spec");
+  if (const auto& memory = policy.guards.memory_bytes) {
+    spec.at("guards.memory").require(*memory >= 1 << 24, "less than 16 MiB");
+  }
   std::set<std::string_view> pools{"default"};
   for (std::size_t i = 0; i < policy.pools.size(); ++i) {
     const Field field = spec.at("pools", i);

@@ -15,7 +15,7 @@
 #include "penstock/fiber.h"
 #include "runtime/admission/pool_access.h"
 #include "runtime/policy_rules.h"
-#include "runtime/telemetry/process_metrics.h"
+#include "runtime/telemetry/memory_limit.h"
 #include "runtime/upstream/upstream_access.h"
 
 namespace penstock {
@@ -80,7 +80,8 @@ struct Registry::Snapshot {
   Upstream* other;
 };
 
-Registry::Registry(MetricsRegistry& metrics) : metrics_(metrics), id_(next_id()) {
+Registry::Registry(MetricsRegistry& metrics)
+    : metrics_(metrics), id_(next_id()), door_(metrics), group_limit_(telemetry::memory_limit()) {
   apply({});
   register_metrics();
 }
@@ -139,6 +140,8 @@ void Registry::apply(const decision::Policy& policy) {
     UpstreamAccess::apply(*upstream, found != policy.upstreams.end() ? *found : default_upstream(upstream->name()),
                           policy.shadow, now);
   }
+  door_.apply(policy.guards, policy.shadow);
+  memory_limit_ = policy.guards.memory_bytes.value_or(group_limit_);
   std::lock_guard guard(lock_);
   for (const auto& [name, pool] : pools_) snapshot->pools.emplace(name, pool.get());
   publish_locked(std::move(snapshot));

@@ -20,6 +20,7 @@
 #include "penstock/runtime.h"
 #include "penstock/spin_lock.h"
 #include "penstock/upstream.h"
+#include "runtime/admission/node_door.h"
 #include "runtime/telemetry/shards.h"
 
 namespace penstock {
@@ -75,6 +76,7 @@ class Registry {
   std::vector<Runtime::BreakerEvent> take_breaker_events();
   std::vector<NodeDecision> take_decisions();
 
+  NodeDoor& door() { return door_; }
   // Where the ticker reads how long fibers that were ready waited to run. Before it starts; outlives it.
   void watch_run_delay(const Histogram& run_delay) { run_delays_ = &run_delay; }
   // Of the last tick.
@@ -118,6 +120,12 @@ class Registry {
   std::atomic<double> memory_pressure_{0};
   std::atomic<bool> in_trouble_{false};
   std::atomic<Duration::rep> run_delay_{0};
+
+  NodeDoor door_;
+  // Of the control group; 0: none.
+  const std::int64_t group_limit_;
+  // In force.
+  std::atomic<std::int64_t> memory_limit_{group_limit_};
 
   // Serialises apply().
   SpinLock apply_lock_;

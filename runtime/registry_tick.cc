@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <utility>
 
+#include "penstock/decision/memory_guard.h"
 #include "penstock/decision/pool_sizing.h"
 #include "penstock/fiber.h"
 #include "runtime/admission/pool_access.h"
@@ -59,12 +61,23 @@ void Registry::tick(Instant now) {
   }
   // Work that no pool admitted shows in its calls only.
   const int in_flight = std::max(in_pools, in_calls);
-  memory_.sample(static_cast<std::int64_t>(telemetry::resident_bytes()), in_flight);
+  const auto resident = static_cast<std::int64_t>(telemetry::resident_bytes());
+  memory_.sample(resident, in_flight);
   const std::int64_t each = memory_.bytes_per_request();
-  const double pressure = std::min(1.0, static_cast<double>(in_flight * each) / static_cast<double>(budget));
-
-  memory_pressure_.store(pressure, std::memory_order_relaxed);
+  decision::MemoryState memory{
+      .used = resident,
+      .base = std::min(memory_.base_bytes(), resident),
+      .limit = memory_limit_.load(std::memory_order_relaxed),
+      .budget = budget,
+      .in_requests = in_flight * each,
+  };
+  const std::int64_t for_requests = decision::memory_for_requests(memory);
   const Duration run_delay = measure_run_delay();
+  for (const NodeDecision& decision : door_.tick(now, memory, in_pools, run_delay)) record(decision);
+  // What ended requests left to the allocator is not scarce.
+  memory.used = std::min(memory.used, memory.base + 2 * memory.in_requests);
+  const double pressure = decision::memory_pressure(memory);
+  memory_pressure_.store(pressure, std::memory_order_relaxed);
   // The fleet's nodes test together: at marks of the wall clock.
   bool in_trouble = false;
   const Duration wall = std::chrono::system_clock::now().time_since_epoch();
@@ -77,7 +90,7 @@ void Registry::tick(Instant now) {
         *upstreams[i], {.now = now,
                         .wall = wall,
                         .memory_pressure = pressure,
-                        .bulkhead = decision::bulkhead(policy, budget, (in_flight - calls[i]) * each, each),
+                        .bulkhead = decision::bulkhead(policy, for_requests, (in_flight - calls[i]) * each, each),
                         .run_delay = run_delay,
                         .may_test = calendar_.may_test(policy.name)});
     in_trouble = in_trouble || asks.in_trouble || asks.testing;
@@ -85,7 +98,11 @@ void Registry::tick(Instant now) {
   }
   calendar_.resolve();
   in_trouble_.store(in_trouble, std::memory_order_relaxed);
-  for (Pool* pool : pools) PoolAccess::tick(*pool, now, each);
+  for (Pool* pool : pools) {
+    // Of less memory than the pools were promised, each has its share.
+    const double share = static_cast<double>(for_requests) / static_cast<double>(budget);
+    PoolAccess::tick(*pool, now, each, std::min(1.0, share));
+  }
 }
 
 // Mean of what was told since the last tick; zero when nothing ran.

@@ -172,6 +172,9 @@ Runtime::State::State(RuntimeOptions given)
   for (const auto& [number, fn] : options.on_signal) {
     threads[0]->spawn(signal_name(number), [fd = open_signal(number), number, &fn] { serve_signal(fd, number, fn); });
   }
+  registry->door().open(options.threads, [this](unsigned thread, std::string_view fiber, std::function<void()> fn) {
+    threads[thread]->spawn(fiber, std::move(fn));
+  });
   threads[0]->spawn("policy ticker", [this] { registry->run_ticker(); });
 }
 

@@ -14,12 +14,14 @@ import scenario
 import stage as staging
 from console import Console
 from processes import Ports, Programs, StartError
+from scenarios import SCENARIOS
 
 
 def parse_args():
     parser = argparse.ArgumentParser(
         prog="scripts/demo", description="The incident that Penstock was made for, on this machine, from start to end."
     )
+    parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="incident", help="what happens (default incident)")
     parser.add_argument("--compare", action="store_true", help="also send the same users to the 640-thread build")
     parser.add_argument("--keep", action="store_true", help="leave it running with users until Ctrl-C")
     parser.add_argument("--headless", action="store_true", help="no colours, no addresses")
@@ -30,7 +32,7 @@ def parse_args():
         "--clients", choices=("penstock", "libcurl"), default="penstock",
         help="what Penstock's shop calls with: its own client (default), or unmodified libcurl and libpq",
     )
-    parser.add_argument("--rate", type=float, default=300, help="users per second (default 300)")
+    parser.add_argument("--rate", type=float, help="users per second (default: the scenario's, as a rule 300)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same users (default 1)")
     parser.add_argument(
         "--addresses", metavar="FILE", default=staging.ADDRESSES_FILE,
@@ -55,9 +57,9 @@ def set_stage(mode, args, binaries):
     directory = tempfile.mkdtemp(prefix="penstock-demo-")
     try:
         with Programs(directory) as programs:
-            stage = staging.Stage(mode, binaries, programs, Ports(), args.seed)
+            stage = staging.Stage(mode, binaries, programs, Ports(), args.seed, SCENARIOS[args.scenario].shop_args)
             if mode == "penstock":
-                stage.ctl("apply", "-f", staging.POLICY, "--wait")
+                stage.ctl("apply", "-f", os.path.join(staging.REPOSITORY, SCENARIOS[args.scenario].policy), "--wait")
             try:
                 stage.write_addresses(os.path.abspath(args.addresses))
                 yield stage
@@ -77,7 +79,10 @@ def keep_users_coming(stage, args, console):
 
 def run_all(args, console):
     binaries = staging.Binaries(os.path.abspath(args.app_build), args.clients)
-    plan = scenario.phases(args.quick)
+    what = SCENARIOS[args.scenario]
+    plan = what.plan(args.quick)
+    if args.rate is None:
+        args.rate = what.rate
     modes = ["penstock", "threads"] if args.compare else ["penstock"]
     if args.keep:
         # What is kept comes last.
@@ -89,8 +94,8 @@ def run_all(args, console):
             if not args.headless:
                 show_addresses(console, stage, args)
             kill_target = args.kill if mode == "penstock" else None
-            run, kill = scenario.run(stage, console, plan, args.rate, args.seed, kill_target)
-            summary = report.summarise(run)
+            run, kill = scenario.run(stage, console, what, plan, args.rate, args.seed, kill_target)
+            summary = {"scenario": what.name, **report.summarise(run)}
             if kill:
                 summary["kill"] = {"target": args.kill, "resync_s": kill.resync_s}
             summaries.append(summary)

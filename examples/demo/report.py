@@ -5,7 +5,6 @@ import dataclasses
 import math
 
 PATIENCE_S = 10.0
-# Users of these pages need third party A.
 AFFECTED = frozenset({"/checkout", "/history"})
 RECOVERED_SHARE = 0.95
 
@@ -26,6 +25,14 @@ class Run:
     recovered_at: float | None = None
     peak_fibers: int = 0
     peak_rss_mib: float = 0.0
+    # Users of these pages need what is in trouble.
+    affected: frozenset = AFFECTED
+    # {phase: seconds until A was limited on all nodes, for good}, {phase: CPU seconds of the nodes}
+    limited_s: dict = dataclasses.field(default_factory=dict)
+    cpu_s: dict = dataclasses.field(default_factory=dict)
+    # CPU that a page needs, where its use is to be judged.
+    page_cpu_s: float | None = None
+    peak_node_mib: float = 0.0
 
 
 def parse_calls(text):
@@ -48,13 +55,13 @@ def _share(values):
     return round(sum(values) / len(values), 5) if values else None
 
 
-def recovery_s(records, recovered_at):
+def recovery_s(records, recovered_at, affected=AFFECTED):
     """Seconds from recovered_at to the end of the first second of whose affected users 95 % were answered."""
     if recovered_at is None:
         return None
     seconds = collections.defaultdict(list)
     for record in records:
-        if record["path"] in AFFECTED and record["at"] >= recovered_at:
+        if record["path"] in affected and record["at"] >= recovered_at:
             seconds[int(record["at"] - recovered_at)].append(record["good"])
     for second in sorted(seconds):
         if sum(seconds[second]) >= RECOVERED_SHARE * len(seconds[second]):
@@ -62,10 +69,22 @@ def recovery_s(records, recovered_at):
     return None
 
 
+def _rounded(seconds):
+    return None if seconds is None else round(seconds, 2)
+
+
+def _useful_cpu(run, name, good):
+    """Share of the nodes' CPU that went into pages whose users were answered."""
+    cpu = run.cpu_s.get(name)
+    if run.page_cpu_s is None or not cpu:
+        return None
+    return round(good * run.page_cpu_s / cpu, 3)
+
+
 def _phase(run, name):
     users = [record for record in run.records if record["phase"] == name]
-    affected = [user["good"] for user in users if user["path"] in AFFECTED]
-    unaffected = [user for user in users if user["path"] not in AFFECTED]
+    affected = [user["good"] for user in users if user["path"] in run.affected]
+    unaffected = [user for user in users if user["path"] not in run.affected]
     # Who was not answered waited at least their patience: leaving them out would flatter the slow.
     waits = [user["seconds"] if user["good"] else PATIENCE_S for user in unaffected]
     p99 = quantile(waits, 0.99)
@@ -86,6 +105,8 @@ def _phase(run, name):
         "tries_per_user": round(sum(user["tries"] for user in users) / len(users), 4) if users else None,
         "wasted_call_ratio": round(1 - useful / all_calls, 5) if all_calls else 0.0,
         "shed": int(run.shed.get(name, 0)),
+        "limited_s": _rounded(run.limited_s.get(name)),
+        "useful_cpu": _useful_cpu(run, name, sum(user["good"] for user in users)),
     }
 
 
@@ -95,26 +116,30 @@ def summarise(run):
         "mode": run.mode,
         "phases": [_phase(run, name) for name in run.phases],
         "trip_s": None if run.trip_s is None else round(run.trip_s, 2),
-        "recovery_s": recovery_s(run.records, run.recovered_at),
+        "recovery_s": recovery_s(run.records, run.recovered_at, run.affected),
         "peak_fibers": run.peak_fibers,
         "peak_rss_mib": round(run.peak_rss_mib, 1),
+        "peak_node_mib": round(run.peak_node_mib, 1),
     }
 
 
 _ROWS = (
     ("users answered within 10 s", "goodput", "{:.1%}"),
-    ("  of those who need A", "affected_goodput", "{:.1%}"),
+    ("  of those who need it", "affected_goodput", "{:.1%}"),
     ("  of the others", "unaffected_goodput", "{:.1%}"),
     ("p99 of the others", "unaffected_p99_ms", "{:.0f} ms"),
     ("tries per user", "tries_per_user", "{:.2f}"),
     ("wasted calls", "wasted_call_ratio", "{:.1%}"),
     ("requests shed", "shed", "{}"),
+    ("A limited for good after", "limited_s", "{:.1f} s"),
+    ("CPU that answered users", "useful_cpu", "{:.0%}"),
 )
 _TOTALS = (
     ("A cut off after", "trip_s", "{:.1f} s"),
     ("recovered after", "recovery_s", "{:.0f} s"),
     ("fibers at most", "peak_fibers", "{}"),
     ("memory at most", "peak_rss_mib", "{:.0f} MiB"),
+    ("of one node", "peak_node_mib", "{:.0f} MiB"),
 )
 
 

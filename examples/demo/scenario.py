@@ -1,6 +1,5 @@
-"""The incident: the phases, what happens to A in each, and one run through them."""
+"""One run through the phases of a scenario."""
 
-import dataclasses
 import json
 import os
 import re
@@ -14,30 +13,32 @@ import web
 from watch import Watch
 
 RESTART_AFTER_S = 15
+# Phases in which everybody is well.
+_WELL = frozenset({"normal", "recovered", "recovered2", "after"})
 
 
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    name: str
-    seconds: float
-    # What A does, as its /control takes it.
-    a: dict
-    said: str
+class Behaviours:
+    """Has the third parties do what a phase says, in turns where it flaps."""
 
+    def __init__(self, stage):
+        self._stage = stage
+        self._now = {"A": {}, "B": {}}
+        self._phase = self._began = None
 
-_SLOW = {"latency_median_ms": 5000, "latency_sigma": 0.05}
-_BLACKHOLE = {"blackhole": True}
+    def begin(self, phase):
+        self._phase, self._began = phase, time.monotonic()
+        self.tick()
 
-
-def phases(quick=False):
-    seconds = (6, 14, 6, 28, 8) if quick else (20, 60, 15, 25, 15)
-    return [
-        Phase("normal", seconds[0], {}, "all third parties answer in about 50 ms"),
-        Phase("slow5s", seconds[1], _SLOW, "A answers in 5 s; it is not our load that makes it slow"),
-        Phase("recovered", seconds[2], {}, "A is well again"),
-        Phase("blackhole", seconds[3], _BLACKHOLE, "A takes calls and never answers"),
-        Phase("recovered2", seconds[4], {}, "A answers again"),
-    ]
+    def tick(self):
+        """Called at least once a second."""
+        a = self._phase.a
+        if self._phase.flaps:
+            on, off = self._phase.flaps
+            a = a if (time.monotonic() - self._began) % (on + off) < on else {}
+        for name, wanted in (("A", a), ("B", self._phase.b)):
+            if wanted != self._now[name]:
+                self._now[name] = wanted
+                self._stage.behave(name, **wanted)
 
 
 class Kill:
@@ -117,13 +118,14 @@ class Events:
         return True
 
 
-def run(stage, console, plan, rate, seed, kill_target=None):
-    """Sends the users through the phases; (report.Run, Kill or None)."""
+def run(stage, console, what, plan, rate, seed, kill_target=None):
+    """Sends the users through the phases of the scenario; (report.Run, Kill or None)."""
     watched = {
         name: (stage.nodes[name] if stage.mode == "penstock" else None, program.pid)
         for name, program in stage.node_programs.items()
     }
     watch = Watch(watched)
+    behaviours = Behaviours(stage)
     kill = Kill(stage, kill_target, console.say) if kill_target else None
     if stage.mode == "penstock":
         lines = stage.follow_events().process.stdout
@@ -135,6 +137,7 @@ def run(stage, console, plan, rate, seed, kill_target=None):
 
     watch.start()
     shed_before, shed = 0.0, {}
+    limited, cpu = {}, {}
     current = None
     recovered_at = None
     users = stage.programs.start("users", args, stdout=subprocess.PIPE, text=True, bufsize=1)
@@ -143,14 +146,14 @@ def run(stage, console, plan, rate, seed, kill_target=None):
         if "phase" in event:
             if current:
                 shed[current.name], shed_before = watch.shed() - shed_before, watch.shed()
+            watch.end_phase(current.name if current else None, limited, cpu)
             read_at = time.monotonic()
             previous, current = current, next(phase for phase in plan if phase.name == event["phase"])
             if current.a.get("blackhole"):
                 watch.mark()
                 recovered_at = None
-            if previous and previous.a != current.a:
-                stage.behave("A", **current.a)
-            if previous and previous.a.get("blackhole"):
+            behaviours.begin(current)
+            if previous and previous.name not in _WELL and current.name in _WELL:
                 recovered_at = event["at"] + time.monotonic() - read_at
             console.say(stage.mode, f"--- {current.name}: {current.said} ---", "phase")
             if kill:
@@ -161,11 +164,14 @@ def run(stage, console, plan, rate, seed, kill_target=None):
                 f"{event['arrived']}/s come, {event['answered']}/s answered, {event['errors']}/s errors, "
                 f"{event['left']}/s leave without, {event['present']} wait",
             )
+        if current:
+            behaviours.tick()
         if kill:
             kill.tick()
     if users.process.wait() != 0:
         raise RuntimeError(f"the users failed:\n{users.log_tail()}")
     shed[current.name] = watch.shed() - shed_before
+    watch.end_phase(current.name, limited, cpu)
     watch.stop()
     with open(records_path) as file:
         records = [json.loads(line) for line in file]
@@ -178,6 +184,11 @@ def run(stage, console, plan, rate, seed, kill_target=None):
         shed=shed,
         trip_s=watch.trip_s(),
         recovered_at=recovered_at,
+        affected=frozenset(what.affected),
+        limited_s=limited,
+        cpu_s=cpu,
+        page_cpu_s=what.page_cpu_s,
+        peak_node_mib=watch.peak_node_mib,
         peak_fibers=watch.peak_fibers,
         peak_rss_mib=watch.peak_rss_mib,
     )

@@ -10,7 +10,6 @@ import web
 from processes import StartError
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-POLICY = os.path.join(REPOSITORY, "examples/shop/policy.yaml")
 NODES = ("shop-1", "shop-2")
 # An address for each, so that the policy knows them whatever their port.
 THIRD_PARTIES = {"A": "127.0.1.1", "B": "127.0.1.2", "C": "127.0.1.3"}
@@ -85,7 +84,7 @@ class Binaries:
 class Stage:
     """Third parties, two nodes behind nginx, and for Penstock the controller and Prometheus."""
 
-    def __init__(self, mode, binaries, programs, ports, seed):
+    def __init__(self, mode, binaries, programs, ports, seed, shop_args=()):
         self.mode = mode
         self.binaries = binaries
         self.programs = programs
@@ -100,6 +99,7 @@ class Stage:
         if mode == "penstock" and binaries.clients == "libcurl":
             self.database = database.start(programs, ports.pick())
         self.node_programs = {}
+        self._shop_args = shop_args
         self._addresses = None
         self.controller_program = self.prometheus_program = None
         self._start(seed)
@@ -157,7 +157,7 @@ class Stage:
                 args = [self.binaries.shop_penstock, "--controller", self.grpc, "--node", name]
             else:
                 args = [self.binaries.shop_threads]
-            args += ["--listen", address, "--third-parties", third_parties]
+            args += ["--listen", address, "--third-parties", third_parties, *self._shop_args]
             program = self.programs.start(name, args, env=environment)
             program.wait_until(lambda a=address: web.answers(a, "/about"), "answering")
             self.node_programs[name] = program

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <functional>
 #include <span>
 #include <string>
@@ -14,7 +16,16 @@ using ThirdParties = std::function<std::string(char name)>;
 // The header that names a user's try; the shop hands it on, so that a third party's calls can be traced to it.
 inline constexpr std::string_view kTryHeader = "X-Try";
 
-// Each makes the calls in its comment, in that order, and then renders a page (about 0.3 ms of CPU).
+// What every page costs beyond its calls. Set before the shop serves.
+struct PageCost {
+  // Stands for templates and serialisation: as much CPU on a fast machine as on a slow one.
+  std::chrono::microseconds cpu{300};
+  // Held while the page is made: documents, sessions, objects of a database.
+  std::size_t memory_bytes = 0;
+};
+PageCost& page_cost();
+
+// Each makes the calls in its comment, in that order, and then renders a page.
 std::string checkout(const ThirdParties& call);  // A, B, C
 std::string browse(const ThirdParties& call);    // B, C, B
 std::string history(const ThirdParties& call);   // A, A, C

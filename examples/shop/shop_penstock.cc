@@ -34,6 +34,10 @@ Options parse(int argc, char** argv) {
   app.add_option("--policy", options.agent.policy_file, "policy file until the controller's arrives");
   app.add_option("--node", options.agent.node, "name of this node");
   app.add_option("--threads", options.threads, "scheduler threads")->capture_default_str()->check(CLI::Range(1, 256));
+  double cpu_ms = 0.3;
+  std::size_t memory_kib = 0;
+  app.add_option("--page-cpu-ms", cpu_ms, "CPU that a page costs")->capture_default_str()->check(CLI::Range(0.0, 1e3));
+  app.add_option("--page-memory-kib", memory_kib, "memory that a page holds while it is made")->capture_default_str();
   try {
     app.parse(argc, argv);
     const std::size_t colon = listen.rfind(':');
@@ -41,6 +45,7 @@ Options parse(int argc, char** argv) {
       throw CLI::ValidationError("--listen", listen + ": not address:port");
     }
     options.address = listen.substr(0, colon);
+    shop::page_cost() = {std::chrono::microseconds(static_cast<long>(cpu_ms * 1000)), memory_kib * 1024};
     for (const std::string& entry : third_parties) {
       if (entry.find('=') != 1) throw CLI::ValidationError("--third-parties", entry + ": not NAME=URL");
       options.third_parties[entry[0]] = entry.substr(2) + "/";

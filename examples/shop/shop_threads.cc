@@ -196,7 +196,8 @@ void raise_descriptor_limit() {
 }
 
 constexpr char kUsage[] =
-    "Usage: shop-threads --third-parties A=host:port,B=host:port,C=host:port [--listen address:port] [--threads N]\n";
+    "Usage: shop-threads --third-parties A=host:port,B=host:port,C=host:port [--listen address:port] [--threads N]\n"
+    "       [--page-cpu-ms N] [--page-memory-kib N]\n";
 
 }  // namespace
 
@@ -213,6 +214,10 @@ int main(int argc, char** argv) try {
       listen_address = value;
     } else if (option == "--threads") {
       threads = std::stoi(value);
+    } else if (option == "--page-cpu-ms") {
+      shop::page_cost().cpu = std::chrono::microseconds(static_cast<long>(std::stod(value) * 1000));
+    } else if (option == "--page-memory-kib") {
+      shop::page_cost().memory_bytes = std::stoul(value) * 1024;
     } else if (option == "--third-parties") {
       for (std::size_t begin = 0; begin < value.size();) {
         const std::size_t end = std::min(value.find(',', begin), value.size());

@@ -174,10 +174,11 @@ void PoolAccess::apply(Pool& pool, const decision::PoolPolicy& policy, bool shad
   });
 }
 
-void PoolAccess::tick(Pool& pool, Instant at, std::int64_t bytes_per_request) {
+void PoolAccess::tick(Pool& pool, Instant at, std::int64_t bytes_per_request, double memory_share) {
   Pool::State& state = *pool.state_;
   state.locked([&](std::vector<Verdict>& decided) {
     state.bytes_per_request = bytes_per_request;
+    state.memory_share = memory_share;
     state.sweep(false, at, decided);
     state.update_limit(at, decided);
     state.admission.expire(at, decided);

@@ -16,8 +16,9 @@ struct PoolAccess {
 
   // Settings of a new policy. In shadow mode the limit is computed and exported, and refuses nothing.
   static void apply(Pool& pool, const decision::PoolPolicy& policy, bool shadow);
-  // Decides those whose time is up, and sets the limit for the memory that requests use.
-  static void tick(Pool& pool, Instant now, std::int64_t bytes_per_request);
+  // Decides those whose time is up, and sets the limit for the memory that requests use; `memory_share` of the pool's
+  // memory is there.
+  static void tick(Pool& pool, Instant now, std::int64_t bytes_per_request, double memory_share = 1);
   // Ends what set_limit() imposed: back to the fallback.
   static void release_limit(Pool& pool);
 

@@ -100,8 +100,9 @@ int Pool::State::in_flight() const {
 }
 
 int Pool::State::limit_in_force() const {
-  if (!imposed) return decision::fallback_limit(policy, bytes_per_request);
   decision::PoolPolicy ceiling = policy;
+  ceiling.memory_bytes = static_cast<std::int64_t>(memory_share * static_cast<double>(policy.memory_bytes));
+  if (!imposed) return decision::fallback_limit(ceiling, bytes_per_request);
   ceiling.fallback_limit.reset();
   return std::min(*imposed, decision::fallback_limit(ceiling, bytes_per_request));
 }

@@ -106,6 +106,8 @@ struct Pool::State {
   bool shadow = false;
   std::optional<int> imposed;
   std::int64_t bytes_per_request = decision::RequestMemory::kAssumed;
+  // Of the policy's memory, what the node has for it.
+  double memory_share = 1;
   decision::Admission admission;
   // Of what no shard counted.
   std::uint64_t admitted = 0;

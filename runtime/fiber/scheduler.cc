@@ -330,6 +330,7 @@ void Scheduler::tell_long_run(const Properties& fiber) noexcept {
 }
 
 void Scheduler::tell_delay(Duration delay) noexcept {
+  last_delay_ = delay;
   if (delay < kShortDelay) {
     ++short_delays_;
     short_delay_sum_ += delay;

@@ -126,6 +126,10 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   FiberList& fibers() noexcept { return fibers_; }
   // Worker fibers, parked or not.
   std::size_t workers() const noexcept { return workers_; }
+  // How long what runs now was ready before it ran.
+  Duration last_delay() const noexcept { return last_delay_; }
+  // What is ready, of which more than two count as two.
+  int ready_up_to_two() const noexcept { return ready_.up_to_two(); }
   // Readable from any thread, also when the scheduler has ended.
   const std::shared_ptr<Heartbeat>& heartbeat() const noexcept { return heartbeat_; }
 
@@ -212,6 +216,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   // Run delays too short to be told one by one.
   std::uint64_t short_delays_ = 0;
   Duration short_delay_sum_{};
+  Duration last_delay_{};
 
   // Parked workers, the last one first.
   Worker* parked_ = nullptr;

@@ -58,6 +58,8 @@ class Task : public Runnable {
 class RunQueue {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
+  // How many, of which more than two count as two.
+  int up_to_two() const noexcept { return first_ == nullptr ? 0 : first_ == last_ ? 1 : 2; }
   Runnable& front() noexcept { return *first_; }
   void push_back(Runnable& last) noexcept {
     last.next_ = nullptr;

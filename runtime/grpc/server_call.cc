@@ -171,7 +171,10 @@ void ServerCall::serve(fiber::RequestAccount& account) {
   const DeadlineScope scope(deadline_);
   Pool::Permit permit;
   try {
-    if (pool != nullptr) permit = pool->acquire(priority_);
+    if (pool != nullptr) {
+      RuntimeAccess::state(server_->runtime).registry->door().enter(priority_);
+      permit = pool->acquire(priority_);
+    }
   } catch (const boost::context::detail::forced_unwind&) {
     throw;
   } catch (...) {

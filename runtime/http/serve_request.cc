@@ -136,6 +136,7 @@ void Exchange::State::handle(const RouteHandler& handler) {
     priority = decided.priority;
     if (decided.deadline) deadline = std::min(deadline, arrived + *decided.deadline);
     if (deadline != Instant::max()) bounded.deadline.emplace(deadline);
+    connection.thread().server.registry.door().enter(decided.priority);
     bounded.permit = decided.pool->acquire(decided.priority);
   } else if (deadline != Instant::max()) {
     bounded.deadline.emplace(deadline);

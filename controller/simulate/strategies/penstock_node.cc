@@ -16,9 +16,7 @@ using decision::Verdict;
 namespace {
 
 constexpr int kUnbounded = std::numeric_limits<int>::max();
-// At the CPU's door: bounds of the queue, and how often it is looked at while somebody waits.
-constexpr int kLongestDoorQueue = 10'000;
-constexpr Duration kLongestAtDoor = std::chrono::seconds(5);
+// How often the CPU's door is looked at while somebody waits.
 constexpr Duration kDoorPoll = std::chrono::milliseconds(2);
 
 }  // namespace
@@ -31,7 +29,9 @@ int PenstockNode::Pool::limit_in_force(std::int64_t bytes_per_request) const {
 }
 
 PenstockNode::PenstockNode(Host& host, const decision::Policy& policy)
-    : host_(host), policy_(policy), door_(host.scenario().nodes.cores, kLongestDoorQueue, kLongestAtDoor) {
+    : host_(host),
+      policy_(policy),
+      door_(host.scenario().nodes.cores, decision::CpuGuard::kLongestQueue, decision::CpuGuard::kLongestWait) {
   const Scenario& scenario = host.scenario();
   std::vector<decision::PoolPolicy> pools = policy.pools;
   if (std::ranges::find(pools, "default", &decision::PoolPolicy::name) == pools.end())

@@ -58,6 +58,9 @@ TEST(Convert, TakesEveryFieldThatIsSet) {
   EXPECT_EQ(result->routes[0].priority, decision::Priority::critical);
   EXPECT_EQ(result->routes[0].deadline, 8s);
   EXPECT_EQ(result->upstreams[0].limit.knee_test, decision::KneeTest::observe);
+  EXPECT_EQ(result->guards.memory_bytes, 512 << 20);
+  EXPECT_EQ(result->guards.memory, decision::GuardMode::observe);
+  EXPECT_EQ(result->guards.cpu, decision::GuardMode::off);
   EXPECT_EQ(result->upstreams[0].breaker.error_ratio, 0.5);
   EXPECT_EQ(result->upstreams[0].breaker.open, 5s);
   EXPECT_FALSE(result->upstreams[0].breaker.usefulness);

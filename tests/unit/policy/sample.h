@@ -57,6 +57,10 @@ spec:
       timeout: 5s
       retryBudget: 0.1
       memoryShare: 0.7
+  guards:
+    memory: 512MiB
+    memoryGuard: observe
+    cpuGuard: off
 )";
 
 }  // namespace penstock::policy

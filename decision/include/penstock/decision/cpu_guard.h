@@ -22,6 +22,9 @@ namespace penstock::decision {
 class CpuGuard {
  public:
   static constexpr double kRunnablePerCore = 2;
+  // At the door of one node: fewer would turn bursts away, longer and nobody waits any more.
+  static constexpr int kLongestQueue = 10'000;
+  static constexpr Duration kLongestWait = std::chrono::seconds(5);
 
   // cores >= 1.
   CpuGuard(int cores, int longest_queue, Duration longest_wait);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 namespace penstock::decision {
 
@@ -42,5 +43,38 @@ inline std::int64_t memory_for_requests(const MemoryState& memory) {
   const std::int64_t left = std::max<std::int64_t>(usable, 0);
   return memory.budget > 0 ? std::min(left, memory.budget) : left;
 }
+
+// The emergency brake: where the estimates above were wrong, and memory in use has come to what shall stay free. From
+// then on no more requests are in flight than there were, and fewer as long as it goes on growing. What ended requests
+// leave to the allocator is used again by as many new ones, so that memory which never falls again stops nothing else.
+// Not thread-safe.
+class MemoryGuard {
+ public:
+  // Every 100 ms. True: what is not critical is refused until the next.
+  bool tick(const MemoryState& memory, int in_flight) {
+    const double full = (1 - kMemoryReserve) * static_cast<double>(memory.limit);
+    const auto used = static_cast<double>(memory.used);
+    if (memory.limit <= 0 || used < kRelieved * full) {
+      most_.reset();
+    } else if (used >= full && (!most_ || memory.used > last_used_)) {
+      most_ = std::max(kFewest, std::min(in_flight, most_ ? static_cast<int>(kFewer * *most_) : in_flight));
+    } else if (most_ && used < full) {
+      most_ = *most_ + 1 + *most_ / 50;
+    }
+    last_used_ = memory.used;
+    return most_ && in_flight >= *most_;
+  }
+  // Requests in flight; unset: any.
+  std::optional<int> most() const { return most_; }
+
+ private:
+  static constexpr double kRelieved = 0.9;
+  static constexpr double kFewer = 0.97;
+  // So many are always let in: a limit below what the process needs by itself stops nothing else.
+  static constexpr int kFewest = 16;
+
+  std::optional<int> most_;
+  std::int64_t last_used_ = 0;
+};
 
 }  // namespace penstock::decision

@@ -97,6 +97,17 @@ struct UpstreamPolicy {
   bool operator==(const UpstreamPolicy&) const = default;
 };
 
+// Whether a guard of the node acts.
+enum class GuardMode { off, observe, act };
+
+struct GuardsPolicy {
+  // Of the process; unset: the limit of its control group.
+  std::optional<std::int64_t> memory_bytes;
+  GuardMode memory = GuardMode::act;
+  GuardMode cpu = GuardMode::act;
+  bool operator==(const GuardsPolicy&) const = default;
+};
+
 struct Policy {
   std::string name;
   std::string service;
@@ -106,6 +117,7 @@ struct Policy {
   std::vector<PoolPolicy> pools;
   std::vector<RoutePolicy> routes;
   std::vector<UpstreamPolicy> upstreams;
+  GuardsPolicy guards;
   bool operator==(const Policy&) const = default;
 };
 

@@ -21,6 +21,8 @@ class RequestMemory {
   void sample(std::int64_t resident_bytes, int in_flight);
   // kAssumed until it was measured.
   std::int64_t bytes_per_request() const { return estimate_; }
+  // In use when next to nothing is in flight; 0 when not known.
+  std::int64_t base_bytes() const { return base_ ? base_->resident : 0; }
 
  private:
   struct Base {

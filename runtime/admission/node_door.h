@@ -1,0 +1,100 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "penstock/decision/cpu_guard.h"
+#include "penstock/decision/memory_guard.h"
+#include "penstock/decision/policy.h"
+#include "penstock/metrics.h"
+#include "penstock/node_decision.h"
+#include "runtime/fiber/scheduler.h"
+#include "runtime/telemetry/shards.h"
+
+namespace penstock {
+
+// Where requests enter a node, before their pools.
+//
+// CPU: a request whose own fiber was ready for kSaturated before it ran goes to its thread's decision::CpuGuard, as do
+// all that come while somebody waits there. Each scheduler thread has its own, because a fiber never changes thread: no
+// lock, and with a CPU to spare no more than two comparisons for a request.
+// Memory: see decision::MemoryGuard.
+class NodeDoor {
+ public:
+  static constexpr Duration kSaturated = std::chrono::milliseconds(20);
+  // Starts a fiber on that scheduler thread.
+  using Spawn = std::function<void(unsigned thread, std::string_view name, std::function<void()> fn)>;
+
+  explicit NodeDoor(MetricsRegistry& metrics);
+  ~NodeDoor();
+  NodeDoor(const NodeDoor&) = delete;
+
+  // Once, before requests come.
+  void open(unsigned threads, Spawn spawn);
+  void apply(const decision::GuardsPolicy& policy, bool shadow);
+
+  // On a scheduler thread, before the request is started. Waits for the CPU, at most until the fiber's deadline. Throws
+  // Rejected: shed (memory, or a higher priority came), limit (too many wait), queue_timeout, deadline; Cancelled.
+  void enter(decision::Priority priority);
+
+  // Every 100 ms. What is to be told: the guards began or ceased to act.
+  std::vector<NodeDecision> tick(Instant now, const decision::MemoryState& memory, int in_flight, Duration run_delay);
+  int waiting() const;
+
+ private:
+  struct Lane;
+  void enter_slowly(Lane& lane, decision::Priority priority);
+  void wait_for_cpu(Lane& lane, decision::Priority priority);
+  void let_in(Lane& lane);
+  NodeDecision told(bool acts, const char* guard, std::string message) const;
+
+  Counter& held_;
+  Counter& refused_for_cpu_;
+  Counter& refused_for_memory_;
+  Spawn spawn_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+
+  // Memory is short.
+  std::atomic<bool> closed_{false};
+  std::atomic<decision::GuardMode> cpu_mode_{decision::GuardMode::act};
+  std::atomic<decision::GuardMode> memory_mode_{decision::GuardMode::act};
+  std::atomic<bool> nearly_full_{false};
+
+  // Of tick().
+  decision::MemoryGuard memory_;
+  bool told_memory_ = false;
+  bool told_cpu_ = false;
+  int busy_ticks_ = 0;
+  Instant busy_at_{};
+  Instant closed_at_{};
+  double held_before_ = 0;
+  double refused_before_ = 0;
+};
+
+// On its thread only, but for the count.
+struct alignas(telemetry::kApart) NodeDoor::Lane {
+  explicit Lane(unsigned thread, int longest_queue)
+      : thread(thread), guard(1, longest_queue, decision::CpuGuard::kLongestWait) {}
+
+  const unsigned thread;
+  decision::CpuGuard guard;
+  std::vector<decision::Verdict> decided;
+  int waiting = 0;
+  bool served = false;
+  std::atomic<int> shown{0};
+};
+
+inline void NodeDoor::enter(decision::Priority priority) {
+  const fiber::Scheduler* scheduler = fiber::Scheduler::current();
+  if (scheduler == nullptr || scheduler->index() >= lanes_.size()) return;
+  Lane& lane = *lanes_[scheduler->index()];
+  if (scheduler->last_delay() < kSaturated && lane.waiting == 0 && !closed_.load(std::memory_order_relaxed)) return;
+  enter_slowly(lane, priority);
+}
+
+}  // namespace penstock
