@@ -13,6 +13,7 @@
 #include "runtime/http/retry_after.h"
 #include "runtime/net/tls_context.h"
 #include "runtime/runtime_state.h"
+#include "runtime/upstream/upstream_access.h"
 
 namespace penstock::http {
 namespace {
@@ -86,7 +87,11 @@ Response Client::State::call(ClientHost& host, const CallHead& head, std::string
   Upstream& upstream = host.upstream(registry);
   for (int failed = 0;; ++failed) {
     try {
-      return attempt(upstream, host, head, body);
+      Response response = attempt(upstream, host, head, body);
+      if (failed > 0 && response.status < options.error_status) {
+        UpstreamAccess::retry_succeeded(upstream, fiber::cached_now());
+      }
+      return response;
     } catch (const CallError&) {
       if (!head.idempotent || failed >= options.retries || !upstream.try_retry()) throw;
     }

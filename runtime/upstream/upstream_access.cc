@@ -67,6 +67,11 @@ void UpstreamAccess::release_lease(Upstream& upstream, Instant now) {
   });
 }
 
+void UpstreamAccess::retry_succeeded(Upstream& upstream, Instant now) {
+  std::lock_guard guard(upstream.state_->lock);
+  upstream.state_->guard.retry_succeeded(now);
+}
+
 decision::UpstreamPolicy UpstreamAccess::policy(const Upstream& upstream) {
   std::lock_guard guard(upstream.state_->lock);
   return upstream.state_->guard.policy();

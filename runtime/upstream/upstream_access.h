@@ -47,6 +47,9 @@ struct UpstreamAccess {
   static void trip(Upstream& upstream, std::string reason, Instant now);
   static void release_lease(Upstream& upstream, Instant now);
 
+  // A call that was made once more, as Upstream::try_retry() allowed, was answered.
+  static void retry_succeeded(Upstream& upstream, Instant now);
+
   static decision::UpstreamPolicy policy(const Upstream& upstream);
   static Runtime::UpstreamStats stats(const Upstream& upstream, Instant now);
   // What holds and why, a fact a line.
