@@ -67,7 +67,7 @@ class UpstreamInTrouble : public ::testing::Test {
     load = runtime->spawn("load", [this, rate] {
       const Instant began = now();
       for (std::int64_t made = 0; !done; ++made) {
-        sleep_until(began + made * 1s / rate);
+        sleep_until(began + made * std::chrono::nanoseconds(1s) / rate);
         ++calls;
         spawn("call", [this] {
           ++present;
@@ -174,11 +174,12 @@ TEST_F(UpstreamInTrouble, IsLeftAloneByAShadowPolicyWhichTellsWhatItSees) {
 
 TEST_F(UpstreamInTrouble, ThatIsFullFromEveryoneIsObeyed) {
   start();
-  rate = 60;
   call(150);
+  ASSERT_TRUE(in_time([&] { return answers > 300; }));
+  rate = 60;
   ASSERT_TRUE(in_time([&] { return stats().rate.has_value(); }));
   const auto before = stats();
-  ASSERT_TRUE(in_time([&] { return stats().ok > before.ok + 200; }));
+  ASSERT_TRUE(in_time([&] { return stats().ok > before.ok + 200; })) << log.text();
   const auto after = stats();
   EXPECT_LT(static_cast<double>(after.refused - before.refused), 0.3 * static_cast<double>(after.ok - before.ok));
   EXPECT_GT(after.rejected, before.rejected) << "the others are refused here";

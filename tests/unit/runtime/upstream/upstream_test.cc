@@ -308,6 +308,22 @@ TEST_F(UpstreamOfTwo, AShadowPolicyRefusesNothingAndShowsWhatItWould) {
   EXPECT_EQ(stats().ok, 5u);
 }
 
+TEST_F(UpstreamOfTwo, ARateIsOfWhatWasAcceptedOnAllThreads) {
+  policy.limit.max = 1000;
+  UpstreamAccess::apply(*upstream, policy, false, now());
+  Threads threads;
+  threads.run([&] {
+    for (int i = 0; i < 200; ++i) upstream->call([] {});
+    for (int i = 0; i < 50; ++i) upstream->begin().finish_refused(std::nullopt);
+    UpstreamAccess::tick(*upstream, {.now = now(), .bulkhead = 1000});
+  });
+  const auto told = stats();
+  EXPECT_EQ(told.refused, 50u);
+  EXPECT_EQ(told.errors, 50u);
+  ASSERT_TRUE(told.rate);
+  EXPECT_GE(*told.rate, 190);
+}
+
 TEST_F(UpstreamOfTwo, RetriesAreAShareOfTheCalls) {
   Threads threads;
   threads.run([&] {
