@@ -17,12 +17,25 @@ QueuePolicy door(int longest_queue, Duration longest_wait) {
 }  // namespace
 
 CpuGuard::CpuGuard(int cores, int longest_queue, Duration longest_wait)
-    : most_(static_cast<int>(kRunnablePerCore * std::max(cores, 1))), door_(door(longest_queue, longest_wait), 0) {}
+    : cores_(std::max(cores, 1)),
+      most_(static_cast<int>(kRunnablePerCore * cores_)),
+      tokens_(most_),
+      door_(door(longest_queue, longest_wait), 0) {}
+
+void CpuGuard::served(Duration cpu) {
+  need_ = need_ == Duration::zero() ? cpu : need_ + from_seconds(seconds(cpu - need_) * kWeight);
+}
 
 // The places of the admission are those that are free now; all are given back at once.
 void CpuGuard::set_room(int runnable, Instant now, std::vector<Verdict>& decided) {
-  const int free = std::max(0, most_ - runnable);
+  int free = std::max(0, most_ - runnable);
   const int taken = door_.in_flight();
+  if (need_ > Duration::zero()) {
+    const double served = kAhead * cores_ * (seconds(now - filled_) / seconds(need_));
+    tokens_ = std::min<double>(most_, tokens_ - taken + std::max(served, 0.0));
+    filled_ = now;
+    free = std::min(free, std::max(0, static_cast<int>(tokens_)));
+  }
   if (taken > 0) {
     // First closed, so that the places given back are not handed out again at the old limit.
     door_.set_limit(0, now, decided);

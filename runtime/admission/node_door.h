@@ -41,6 +41,11 @@ class NodeDoor {
   // On a scheduler thread, before the request is started. Waits for the CPU, at most until the fiber's deadline. Throws
   // Rejected: shed (memory, or a higher priority came), limit (too many wait), queue_timeout, deadline; Cancelled.
   void enter(decision::Priority priority);
+  // On the same thread, of a request that has ended: the CPU that it used.
+  void served(Duration cpu) {
+    const fiber::Scheduler* scheduler = fiber::Scheduler::current();
+    if (scheduler != nullptr && scheduler->index() < lanes_.size()) serve(*lanes_[scheduler->index()], cpu);
+  }
 
   // Every 100 ms. What is to be told: the guards began or ceased to act.
   std::vector<NodeDecision> tick(Instant now, const decision::MemoryState& memory, int in_flight, Duration run_delay);
@@ -48,6 +53,7 @@ class NodeDoor {
 
  private:
   struct Lane;
+  static void serve(Lane& lane, Duration cpu);
   void enter_slowly(Lane& lane, decision::Priority priority);
   void wait_for_cpu(Lane& lane, decision::Priority priority);
   void let_in(Lane& lane);
@@ -88,6 +94,8 @@ struct alignas(telemetry::kApart) NodeDoor::Lane {
   bool served = false;
   std::atomic<int> shown{0};
 };
+
+inline void NodeDoor::serve(Lane& lane, Duration cpu) { lane.guard.served(cpu); }
 
 inline void NodeDoor::enter(decision::Priority priority) {
   const fiber::Scheduler* scheduler = fiber::Scheduler::current();

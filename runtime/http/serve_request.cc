@@ -198,6 +198,8 @@ void Exchange::State::count() {
     metrics.finished(code, priority, took);
     if (rejected && !connection.client_left()) metrics.rejected(priority, *rejected);
     metrics.account(*account);
+    if (connection.options().admission && !rejected)
+      connection.thread().server.registry.door().served(account->running);
   }
   if (!connection.options().access_log) return;
   Duration waiting{};

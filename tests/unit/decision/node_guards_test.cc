@@ -98,6 +98,28 @@ TEST(CpuGuard, StartsWhileFewAreRunnable) {
   EXPECT_FALSE(decided[0].rejected);
 }
 
+TEST(CpuGuard, WhoWaitsFirstAndNeedsTheCpuLaterIsStartedNoFasterThanTheCoresServe) {
+  CpuGuard guard(2, 1000, 10s);
+  guard.served(40ms);
+  std::vector<Verdict> decided;
+  std::vector<Ticket> tickets(200);
+  Instant now{1h};
+  int started = 0;
+  for (Ticket& ticket : tickets) {
+    // None is ever runnable: all wait for an upstream.
+    if (guard.offer(ticket, 0, now, decided).offer == Admission::Offer::admitted) ++started;
+  }
+  EXPECT_EQ(started, 4);
+  for (int ms = 0; ms < 1000; ms += 2) {
+    now += 2ms;
+    guard.poll(0, now, decided);
+  }
+  // Fifty a second on two cores, and a tenth ahead.
+  EXPECT_GE(decided.size(), 50u);
+  EXPECT_LE(decided.size(), 57u);
+  for (Ticket& ticket : tickets) guard.withdraw(ticket);
+}
+
 TEST(CpuGuard, NewestFirstOnceTheOldestHasWaited) {
   CpuGuard guard(1, 100, 10s);
   std::vector<Verdict> decided;
