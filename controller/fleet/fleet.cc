@@ -97,7 +97,10 @@ struct Fleet::State {
   }
 
   void assign_policies(Node& node) {
-    node.state.policy = match(node.state.id.service, node.labels);
+    const auto governing = match(node.state.id.service, node.labels);
+    // Tests begin anew under another policy, which may want none.
+    if (governing != node.state.policy) node.leads.clear();
+    node.state.policy = governing;
     node.state.shadows.clear();
     for (const auto& [name, policy] : policies)
       if (policy != node.state.policy && in_shadow(*policy) && governs(*policy, node.state.id.service, node.labels))

@@ -123,6 +123,33 @@ TEST_F(FleetOfOne, ForgetsNodesThatAreLongGone) {
   EXPECT_TRUE(fleet_.nodes().empty());
 }
 
+TEST(Fleet, ANewRevisionEndsWhatTestsImposedUnderTheOld) {
+  ManualClock clock;
+  Fleet fleet(clock);
+  const auto make = [](int revision) {
+    auto policy = std::make_shared<v1::Policy>();
+    policy->mutable_metadata()->set_name("shop");
+    policy->mutable_metadata()->set_etag(std::to_string(revision));
+    policy->mutable_spec()->set_service("shop");
+    policy->mutable_spec()->add_upstreams()->set_name("A");
+    return policy;
+  };
+  v1::Hello hello;
+  hello.set_service("shop");
+  hello.set_node("a");
+  const NodeId id{"shop", "a"};
+  fleet.set_policy(make(1));
+  fleet.connect(
+      hello, [] {}, [] {});
+  fleet.lead({{{id, "A", Lead{.limit = 7, .tight = true}}, fleet.policy("shop")}});
+  EXPECT_EQ(fleet.effective(id).upstreams.at("A").limit(), 7);
+  // It may have switched the test off: then nobody would take the limit back.
+  fleet.set_policy(make(2));
+  const auto effective = fleet.effective(id);
+  EXPECT_FALSE(effective.upstreams.at("A").has_limit());
+  EXPECT_FALSE(effective.upstreams.at("A").fleet_leads());
+}
+
 TEST(Fleet, AnActivePolicyGovernsAndThoseInShadowStandBesideIt) {
   ManualClock clock;
   Fleet fleet(clock);
