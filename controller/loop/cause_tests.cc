@@ -30,6 +30,8 @@ struct Member {
   ThirdParty* of = nullptr;
   decision::LimitPolicy limit;
   FleetTest::Node state{};
+  // Counts of it that began anew within one process.
+  std::uint64_t restarts = 0;
   // The node tells what a test needs.
   bool tells = false;
   bool in_trouble = false;
@@ -224,7 +226,9 @@ void CauseTests::State::read(Node& node, const v1::Counters& counters) {
     if (member == nullptr) continue;
     FleetTest::Node& state = member->state;
     if (another) state.counts = {};
-    if (!read_counts(upstream, state.counts) || another) ++state.life;
+    if (!read_counts(upstream, state.counts)) ++member->restarts;
+    // The same for as long as it counts on, also when the policy, and with it the member, is another one.
+    state.life = static_cast<std::uint64_t>(process) + member->restarts;
     member->tells = upstream.has_patience();
     state.patience = policy::to_chrono(upstream.patience());
     state.breaker = to_state(upstream.breaker());

@@ -100,6 +100,18 @@ TEST_F(TwoLedNodes, ChangedPolicyIsTakenUp) {
   ASSERT_TRUE(fleet_.run_until([&] { return fleet_[0].lead && fleet_[1].lead; }, 5));
 }
 
+TEST_F(TwoLedNodes, ANewRevisionIsNoSurgeOfTraffic) {
+  const auto changed = StreamingFleet::make_policy("shop");
+  changed->mutable_metadata()->set_revision(2);
+  fleet_[0].policy = fleet_[1].policy = changed;
+  for (int i = 0; i < 20; ++i) {
+    fleet_.turn();
+    const auto views = fleet_.tests_.views();
+    if (views.contains({"shop", "A"})) EXPECT_LT(views.at({"shop", "A"}).throughput(), 300) << i;
+  }
+  EXPECT_TRUE(fleet_[0].lead && fleet_[1].lead);
+}
+
 TEST(CauseTests, ANodeAloneJudgesByItself) {
   StreamingFleet fleet;
   fleet.add("a", StreamingFleet::make_policy("shop"));
