@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -86,19 +87,21 @@ constinit std::optional<Settings> settings;
 Node* node = nullptr;
 
 void tell_stats() {
+  const std::uint64_t made = interpose::ProgramThread::made();
+  if (made == 0) {
+    std::fprintf(stderr, "penstock-run: process %d made no threads: it ran unchanged\n", ::getpid());
+    return;
+  }
   std::fprintf(stderr, "penstock-run: process %d: %llu threads were fibers, at most %llu at a time\n", ::getpid(),
-               static_cast<unsigned long long>(interpose::ProgramThread::made()),
+               static_cast<unsigned long long>(made),
                static_cast<unsigned long long>(interpose::ProgramThread::most_alive()));
 }
 
-void at_exit() {
-  if (node != nullptr) node->end();
-  if (settings->stats) tell_stats();
-}
+void end_node() { node->end(); }
 
 void begun(const interpose::ProgramScheduler& program) {
-  std::atexit(at_exit);
   node = new Node(*settings, program);
+  std::atexit(end_node);
 }
 
 [[gnu::constructor]] void begin() {
@@ -109,6 +112,7 @@ void begun(const interpose::ProgramScheduler& program) {
     std::fprintf(stderr, "penstock-run: threads stay threads of the kernel: %s\n", objection.c_str());
     return;
   }
+  if (settings->stats) std::atexit(tell_stats);
   interpose::make_fibers_of_threads(begun);
 }
 

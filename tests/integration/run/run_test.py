@@ -81,6 +81,11 @@ class Unchanged(unittest.TestCase):
     def test_static_program(self):
         self.assert_unchanged(os.path.join(FOLDER, "static_program"), "linked statically")
 
+    def test_program_without_threads(self):
+        ran = run(RUN, "--stats", PYTHON, "-c", "print('hello')")
+        self.assertEqual((ran.returncode, ran.stdout), (0, "hello\n"))
+        self.assertIn("made no threads: it ran unchanged", ran.stderr)
+
     def test_no_program(self):
         ran = run(RUN, "/no/such/program")
         self.assertEqual(ran.returncode, 127)
