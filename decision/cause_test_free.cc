@@ -53,6 +53,7 @@ constexpr double kRunDelays = 3;
 // More calls in flight than so many times what X W_b says, and answers in this time below this share of the usual.
 constexpr double kPiledUp = 2.5;
 constexpr Duration kAlarmWindow = 300ms;
+constexpr Duration kLongestAlarmWindow = 1200ms;
 constexpr double kStopped = 0.4;
 constexpr double kAlarmAnswers = 20;
 // Throughput that came back: by so much, with so many standard errors, with so many of the calls in flight.
@@ -74,6 +75,11 @@ constexpr Duration kLongestTurn = 10s;
 // Limit while the mark is waited for: factor and more.
 constexpr double kFreezeFactor = 1.1;
 constexpr double kFreezeMore = 2;
+
+Duration alarm_window(double throughput) {
+  return std::clamp<Duration>(from_seconds(kAlarmAnswers / std::max(throughput, 1.0)), kAlarmWindow,
+                              kLongestAlarmWindow);
+}
 
 double over(std::int64_t a, std::int64_t b) { return b > 0 ? static_cast<double>(a) / static_cast<double>(b) : 0; }
 
@@ -233,17 +239,19 @@ bool CauseTest::collapsing(const Step& step) const {
   if (surplus_ && step.now - *surplus_ < kSwinging) return false;
   const double well = s.throughput_slow() * seconds(s.usual_latency());
   if (counts.in_flight < kFewestInFlight || counts.in_flight < kPiledUp * well) return false;
-  const double usual = s.throughput_slow() * seconds(kAlarmWindow);
-  const auto recent = static_cast<double>(s.since(step.now - kAlarmWindow).ok);
+  const Duration window = alarm_window(s.throughput_slow());
+  const double usual = s.throughput_slow() * seconds(window);
+  const auto recent = static_cast<double>(s.since(step.now - window).ok);
   // A burst on the way up has as many in flight, but no latency.
   const double w = seconds(s.latency()) - kRunDelays * seconds(step.context.run_delay);
-  return usual >= kAlarmAnswers && recent < kStopped * usual && w > kUsualRatio * seconds(s.usual_latency());
+  return usual >= 0.99 * kAlarmAnswers && recent < kStopped * usual && w > kUsualRatio * seconds(s.usual_latency());
 }
 
 void CauseTest::alarm(Step& step) {
   alarmed_ = true;
   next_alarm_ = step.now + kAlarmAgain;
-  const UpstreamSignals::Span now = step.signals.since(step.now - kAlarmWindow);
+  const Duration window = alarm_window(step.signals.throughput_slow());
+  const UpstreamSignals::Span now = step.signals.since(step.now - window);
   evidence_.x_ref = now.throughput();
   evidence_.calls_ref = static_cast<double>(now.ok);
   evidence_.deficit = 0;
