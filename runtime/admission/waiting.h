@@ -1,6 +1,7 @@
 #pragma once
 
-#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <optional>
@@ -28,7 +29,7 @@ class Waiting {
       if (++spins < 200) {
         __builtin_ia32_pause();
       } else {
-        sched_yield();
+        ::syscall(SYS_sched_yield);
       }
     }
     return rejected_;

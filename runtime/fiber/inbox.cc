@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/waiter.h"
 
 namespace penstock::fiber {
@@ -19,7 +20,7 @@ Inbox::~Inbox() { ::close(event_fd_); }
 
 bool Inbox::post(Callable fn) {
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard guard(lock_);
     if (closed_) return false;
     posts_.push_back(std::move(fn));
   }
@@ -38,6 +39,8 @@ void Inbox::push(Waiter& ended) noexcept {
 void Inbox::notify() noexcept {
   flagged_.store(true);
   if (sleeping_.load() && sleeping_.exchange(false)) {
+    // Whoever notifies may hold locks.
+    const PlainCalls plain;
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t n = ::write(event_fd_, &one, sizeof one);
   }
@@ -59,7 +62,7 @@ void Inbox::run_posts() {
   if (auto* const fn = interrupt_.exchange(nullptr)) fn();
   std::vector<Callable> posts;
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard guard(lock_);
     posts.swap(posts_);
   }
   for (auto& fn : posts) {
@@ -74,7 +77,7 @@ bool Inbox::fall_asleep() noexcept {
 }
 
 bool Inbox::close() {
-  std::lock_guard lock(mutex_);
+  std::lock_guard guard(lock_);
   if (!posts_.empty()) return false;
   closed_ = true;
   return true;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "penstock/callable.h"
+#include "penstock/spin_lock.h"
 
 namespace penstock::fiber {
 
@@ -56,7 +57,7 @@ class Inbox {
   std::atomic<void (*)() noexcept> interrupt_{nullptr};
   const int event_fd_;
 
-  std::mutex mutex_;
+  SpinLock lock_;
   std::vector<Callable> posts_;
   bool closed_ = false;
 };

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "penstock/fiber.h"
+#include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/waiter.h"
 
 namespace penstock::fiber {
@@ -323,6 +324,7 @@ void Scheduler::end_long_run(const Properties& fiber) noexcept {
 void Scheduler::tell_long_run(const Properties& fiber) noexcept {
   if (fiber.state.task == nullptr || now_ - long_run_told_ < kTellLongRunsEvery) return;
   long_run_told_ = now_;
+  const PlainCalls plain;
   TaskName name;
   fiber.state.describe(name);
   const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now_ - fiber.since).count();

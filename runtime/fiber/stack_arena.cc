@@ -14,6 +14,7 @@
 #include <memory>
 #include <new>
 
+#include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/sanitizer.h"
 
 #ifndef MADV_GUARD_INSTALL
@@ -238,6 +239,7 @@ void StackCache::deallocate(boost::context::stack_context& stack) noexcept {
     sanitizer::stack_is_free(lowest, stack.size);
     hot_.push_back(lowest);
   } else {
+    const PlainCalls plain;
     arena_.give_back(lowest);
   }
 }

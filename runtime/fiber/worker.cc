@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 
+#include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/scheduler.h"
 #include "runtime/fiber/waiter.h"
 
@@ -171,6 +172,7 @@ void Scheduler::refuse(Task& task) noexcept {
   Heartbeat::add(heartbeat_->refused, 1);
   if (now_ >= complain_at_) {
     complain_at_ = now_ + kComplainEvery;
+    const PlainCalls plain;
     TaskName name;
     task.describe(name);
     spdlog::error("no stack for fiber '{}': it is refused, as {} were before on this thread", name.view(),
@@ -186,6 +188,8 @@ StackCache& Scheduler::stacks_of(std::size_t stack_bytes) {
 }
 
 Worker* Scheduler::make_worker(std::size_t stack_bytes) noexcept {
+  // The arena's lock and what is made once are shared with other threads: a wait for them must not switch fibers here.
+  const PlainCalls plain;
   try {
     StackCache& stacks = stacks_of(stack_bytes);
     const boost::context::stack_context stack = stacks.allocate();

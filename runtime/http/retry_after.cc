@@ -21,7 +21,8 @@ std::optional<decision::Duration> retry_after(const Response& response) {
   if (given.empty()) return std::nullopt;
   std::int64_t seconds = 0;
   const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), seconds);
-  if (error == std::errc::result_out_of_range) return std::chrono::seconds(kLongest);
+  if (error == std::errc::result_out_of_range && given.front() != '-') return std::chrono::seconds(kLongest);
+  if (error == std::errc() && seconds < 0) return std::nullopt;
   if (error != std::errc() || end != given.data() + given.size()) {
     tm date{};
     const std::string text(given);
