@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -27,7 +28,7 @@
 namespace penstock::run {
 namespace {
 
-constexpr auto kPatienceAtExit = std::chrono::seconds(1);
+constexpr auto kPatienceAtExit = std::chrono::seconds(5);
 
 // A runtime of its own beside the program's scheduler, on plain threads that take no signals: it answers also while the
 // program holds its thread.
@@ -38,7 +39,7 @@ class Node {
     sigset_t all, before;
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_BLOCK, &all, &before);
-    std::thread([this, settings, program] { serve(settings, program); }).detach();
+    thread_ = std::thread([this, settings, program] { serve(settings, program); });
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
@@ -47,7 +48,7 @@ class Node {
     if (::getpid() != pid_) return;
     const fiber::PlainCalls plain;
     end_.set_value();
-    ended_.get_future().wait_for(kPatienceAtExit);
+    if (ended_.get_future().wait_for(kPatienceAtExit) == std::future_status::ready) thread_.join();
   }
 
  private:
@@ -80,6 +81,7 @@ class Node {
 
   const pid_t pid_;
   std::promise<void> end_, ended_;
+  std::thread thread_;
 };
 
 constinit std::optional<Settings> settings;
@@ -100,6 +102,8 @@ void tell_stats() {
 void end_node() { node->end(); }
 
 void begun(const interpose::ProgramScheduler& program) {
+  // What was made before is destroyed after the node's end, which still logs.
+  spdlog::default_logger_raw();
   node = new Node(*settings, program);
   std::atexit(end_node);
 }
