@@ -59,7 +59,8 @@ void replay_pools(const decision::Policy& policy, const Recording& recording, do
       std::optional<int> limit;
       double last_shrink = -1e18;
       for (const auto& [time, rate] : series) {
-        const auto at = [&, &time = time](const std::map<Key, std::map<double, double>>& of) -> std::optional<double> {
+        const auto at = [&key = key,
+                         &time = time](const std::map<Key, std::map<double, double>>& of) -> std::optional<double> {
           const auto found = of.find(key);
           if (found == of.end()) return std::nullopt;
           const auto sample = found->second.find(time);
