@@ -1,24 +1,115 @@
-"""What deciding costs: one turn of the fleet's tests for causes on the controller, CPU time of one core."""
+"""How good decisions are: in each scenario of the simulator the users of what is in trouble that are served in time, in
+%, as mean and spread over seeds (--runs); Penstock beside rivals, or beside those of --subjects. --doc writes the page
+docs/decisions-results.md."""
 
 import json
+import os
+import statistics
 import subprocess
 
-import process
 import report
 
-TARGETS = ["bench-fleet-turn"]
-# Nodes, upstreams of each, and how many of these are in trouble.
-FLEETS = [(20, 10, 1), (100, 100, 5), (1000, 100, 0), (1000, 100, 10), (1000, 100, 100)]
+TARGETS = ["penstockctl"]
+RIVALS = ["unlimited", "userver", "envoy-documented-fair", "brpc-fair", "codel-lifo-fair", "gradient2-fair"]
+# Points within which one is as good as another.
+NEAR = 5
+
+
+def is_false(verdict):
+    said, truth = verdict["verdict"], verdict["truth"]
+    right = {"theirs": ("theirs", "dead"), "ours": ("ours",), "full": ("full", "ours"), "dead": ("dead",)}
+    return said in right and truth not in right[said]
+
+
+def simulate(build, scenarios, rivals, seeds):
+    said = subprocess.run([os.path.join(build, "cli", "penstockctl"), "simulate", "--scenario", scenarios, "--rivals",
+                           ",".join(rivals), "--seeds", str(seeds), "-o", "json"],
+                          check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(said)
+
+
+def by_case(rows):
+    """Of each (scenario, policy): the rows of all seeds, in the order in which they came."""
+    cases = {}
+    for row in rows:
+        cases.setdefault((row["scenario"], row["policy"]), []).append(row)
+    return cases
+
+
+def served(row):
+    affected = row["affected_goodput"]
+    return 100 * (row["goodput"] if affected is None else affected)
+
+
+def metrics(rows):
+    values = [served(row) for row in rows]
+    others = [100 * row["unaffected_goodput"] for row in rows if row["unaffected_goodput"] is not None]
+    verdicts = [verdict for row in rows for verdict in row["verdicts"] if verdict["verdict"] != "none"]
+    knees = [row["knee_s"] for row in rows if row["knee_s"] is not None]
+    told = {"served": statistics.mean(values), "least": min(values), "most": max(values),
+            "shed_normal": 100 * max(row["shed_normal"] for row in rows)}
+    if others:
+        told["others"] = min(others)
+    if knees:
+        told["knee_s"] = statistics.median(knees)
+    if verdicts:
+        told["verdicts"] = len(verdicts)
+        told["false"] = sum(map(is_false, verdicts))
+    return {name: round(value, 2) for name, value in told.items()}
 
 
 def run(build, options):
-    core, _ = process.cores()
-    rows = report.Rows()
-    for _ in range(options.runs):
-        for nodes, upstreams, troubled in FLEETS:
-            said = subprocess.run(["taskset", "-c", str(core), f"{build}/bench/decide/bench-fleet-turn", str(nodes),
-                                   str(upstreams), str(troubled)], check=True, capture_output=True, text=True).stdout
-            told = json.loads(said.splitlines()[-1])
-            rows.add(f"{nodes} nodes x {upstreams}, {troubled} in trouble", "controller", turn_ms=told["turn_ms"],
-                     longest_turn_ms=told["longest_turn_ms"])
-    return rows.medians()
+    rivals = options.subjects or RIVALS
+    rows = simulate(build, "all", rivals, options.runs)
+    if options.doc:
+        with open(options.doc, "w", encoding="utf-8") as out:
+            out.write(page(rows))
+    return [{"case": scenario, "subject": policy, "metrics": metrics(of)}
+            for (scenario, policy), of in by_case(rows).items()]
+
+
+def page(rows):
+    cases = by_case(rows)
+    policies = list(dict.fromkeys(policy for _, policy in cases))
+    scenarios = list(dict.fromkeys(scenario for scenario, _ in cases))
+    told = {case: metrics(of) for case, of in cases.items()}
+    seeds = max(len(of) for of in cases.values())
+    lines = ["# Results of the simulator", "",
+             "Users of what is in trouble that were served before they gave up, in %: the mean over seeds, and in brackets",
+             "the least and the most. Made by", "", "```",
+             f"scripts/bench decide --runs {seeds} --doc docs/decisions-results.md", "```", "",
+             "| scenario | " + " | ".join(policies) + " | knee, s | verdicts, false |",
+             "|---|" + "---|" * (len(policies) + 2)]
+    for scenario in scenarios:
+        cells = []
+        best = max(told[scenario, policy]["served"] for policy in policies)
+        for policy in policies:
+            m = told[scenario, policy]
+            spread = f" ({m['least']:.0f}-{m['most']:.0f})" if m["most"] - m["least"] >= 1 else ""
+            text = f"{m['served']:.1f}{spread}"
+            cells.append(f"**{text}**" if m["served"] >= best - 0.05 else text)
+        ours = told[scenario, "penstock"]
+        cells.append(f"{ours['knee_s']:.1f}" if "knee_s" in ours else "")
+        cells.append(f"{ours['verdicts']}, {ours['false']}" if "verdicts" in ours else "")
+        lines.append(f"| {scenario} | " + " | ".join(cells) + " |")
+    best = {s: max(told[s, policy]["served"] for policy in policies) for s in scenarios}
+    lines += ["", "| over all scenarios | " + " | ".join(policies) + " |", "|---|" + "---|" * len(policies)]
+    mean = [statistics.mean(told[s, policy]["served"] for s in scenarios) for policy in policies]
+    regret = [max(best[s] - told[s, policy]["served"] for s in scenarios) for policy in policies]
+    behind = [sum(best[s] - told[s, policy]["served"] > NEAR for s in scenarios) for policy in policies]
+    lines.append("| mean | " + " | ".join(f"{value:.1f}" for value in mean) + " |")
+    lines.append("| most behind the best | " + " | ".join(f"{value:.1f}" for value in regret) + " |")
+    lines.append(f"| scenarios more than {NEAR} points behind | " + " | ".join(map(str, behind)) + " |")
+    ours = [row for (_, policy), of in cases.items() if policy == "penstock" for row in of]
+    verdicts = [(row, verdict) for row in ours for verdict in row["verdicts"] if verdict["verdict"] != "none"]
+    false = [(row, verdict) for row, verdict in verdicts if is_false(verdict)]
+    hurt = [f"{s} ({told[s, 'penstock']['others']:.1f})" for s in scenarios
+            if told[s, "penstock"].get("others", 100) < 99 <= max(told[s, p].get("others", 0) for p in policies)]
+    lines += ["", "Users of other pages: at least 99 % served in every run of Penstock, wherever any policy reaches that"
+              + (f", but for {', '.join(hurt)}." if hurt else ".")]
+    lines += ["", f"Refused while nothing was the matter, at most: {100 * max(row['shed_normal'] for row in ours):.2f} %. "
+                  f"Verdicts: {len(verdicts)}, of which {len(false)} false:", ""]
+    lines += ["| scenario, seed | at, s | upstream | said | was |", "|---|---|---|---|---|"]
+    lines += [f"| {row['scenario']}, {row['seed']} | {v['time']:.0f} | {v['upstream']} | {v['verdict']} | {v['truth']} |"
+              for row, v in false]
+    return "\n".join(lines) + "\n"

@@ -13,17 +13,17 @@ import proxy
 import report
 import scale
 import seed
-import simulate
 import sleepers
 import switch
+import tick
 import uwsgi
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Each: its module, runs by default, and seconds of each measurement.
 BENCHES = {"clients": (clients, 3, 0), "decide": (decide, 3, 0), "guard": (guard, 15, 0), "hello": (hello, 5, 3),
-           "incident": (incident, 1, 0), "proxy": (proxy, 5, 3), "simulate": (simulate, 3, 0),
-           "sleepers": (sleepers, 3, 0), "seed": (seed, 1, 0),
-           "scale": (scale, 3, 3), "switch": (switch, 5, 0), "uwsgi": (uwsgi, 3, 0)}
+           "incident": (incident, 1, 0), "proxy": (proxy, 5, 3), "sleepers": (sleepers, 3, 0), "seed": (seed, 1, 0),
+           "scale": (scale, 3, 3), "switch": (switch, 5, 0), "tick": (tick, 3, 0),
+           "uwsgi": (uwsgi, 3, 0)}
 
 
 def build(targets):
@@ -43,7 +43,7 @@ def main():
     parser.add_argument("--seconds", type=int, help="length of each measurement")
     parser.add_argument("--subjects", type=lambda text: text.split(","), metavar="A,B",
                         help="only these; default: all that are installed")
-    parser.add_argument("--doc", metavar="FILE", help="simulate: also write the page of results there")
+    parser.add_argument("--doc", metavar="FILE", help="decide: also write the page of results there")
     parser.add_argument("--build", metavar="FOLDER", help="use the programs of this build as they are")
     options = parser.parse_args()
     if options.name is None:
