@@ -12,6 +12,7 @@
 #include <new>
 #include <utility>
 
+#include "runtime/interpose/epoll_set.h"
 #include "runtime/interpose/fd_watch.h"
 #include "runtime/interpose/guarded_connection.h"
 #include "runtime/interpose/libc.h"
@@ -97,6 +98,7 @@ void forget(int fd) noexcept {
   const KeptErrno kept;
   OwnedFlag* owned;
   std::shared_ptr<GuardedConnection> connection;
+  std::unique_ptr<EpollSet> set;
   {
     std::lock_guard guard(descriptor->lock);
     descriptor->generation.fetch_add(1, std::memory_order_relaxed);
@@ -104,6 +106,10 @@ void forget(int fd) noexcept {
     owned = std::exchange(descriptor->owned, nullptr);
     descriptor->guarded.store(false, std::memory_order_relaxed);
     connection.swap(descriptor->connection);
+    descriptor->keeps.store(false, std::memory_order_relaxed);
+    descriptor->kernel_only.store(false, std::memory_order_relaxed);
+    descriptor->sets.store(0, std::memory_order_relaxed);
+    set.reset(std::exchange(descriptor->set, nullptr));
     FdWatch::close_all(*descriptor);
   }
   release(owned);
@@ -121,6 +127,9 @@ void forget_watches() noexcept {
 void duplicated(int fd, int copy) noexcept {
   Descriptor* from = find_descriptor(fd);
   if (from == nullptr) return;
+  // A set that two numbers have: what is kept belongs to one.
+  EpollSet::give_to_kernel(fd);
+  from->kernel_only.store(true, std::memory_order_relaxed);
   OwnedFlag* owned;
   {
     std::lock_guard guard(from->lock);

@@ -8,6 +8,7 @@
 
 namespace penstock::interpose {
 
+class EpollSet;
 class FdWatch;
 class GuardedConnection;
 
@@ -39,11 +40,21 @@ struct Descriptor {
   // Whether `connection` is set.
   std::atomic<bool> guarded{false};
 
+  // Of an epoll set of the program's: whether `set` is there, whether nothing may be kept there any more, and how many
+  // calls wait for it. Changed under lock.
+  std::atomic<bool> keeps{false};
+  std::atomic<bool> kernel_only{false};
+  std::atomic<int> users{0};
+  // How often it was put into such sets.
+  std::atomic<std::uint32_t> sets{0};
+
   SpinLock lock;
   // Guarded by lock. To an upstream of the policy; null: it is none.
   std::shared_ptr<GuardedConnection> connection;
   // One for each scheduler thread on which a fiber has waited for the number.
   FdWatch* watches = nullptr;
+  // What is not in the kernel's epoll set; null: nothing.
+  EpollSet* set = nullptr;
   OwnedFlag* owned = nullptr;
   // Calls under way for which O_NONBLOCK is set, and whether the program had set it.
   int unblocked = 0;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/interpose/blocking_call.h"
+#include "runtime/interpose/epoll_set.h"
 #include "runtime/interpose/guarded_connection.h"
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/libc.h"
@@ -69,6 +70,15 @@ class Sets {
   std::vector<unsigned long> asked_;
 };
 
+// For whom an epoll set is readable when something in it is.
+void show_sets(int count, const fd_set* readable) noexcept {
+  if (!EpollSet::any() || readable == nullptr) return;
+  const auto* bits = reinterpret_cast<const unsigned long*>(readable);
+  for (int fd = 0; fd < count; ++fd) {
+    if ((bits[fd / kBits] >> fd % kBits & 1) != 0) EpollSet::give_to_kernel(fd);
+  }
+}
+
 // `ask()` looks at the sets without a wait.
 template <class Ask>
 int select_on_fiber(fiber::Scheduler& scheduler, int count, fd_set* (&sets)[kSets], Instant until, bool signals,
@@ -109,6 +119,7 @@ using namespace penstock;
 using namespace penstock::interpose;
 
 PENSTOCK_INTERPOSED int select(int count, fd_set* readable, fd_set* writable, fd_set* exceptional, timeval* timeout) {
+  show_sets(count, readable);
   const bool valid = count >= 0 && (timeout == nullptr || (timeout->tv_sec >= 0 && timeout->tv_usec >= 0));
   fiber::Scheduler* scheduler = valid ? cooperative() : nullptr;
   if (scheduler == nullptr) return real::select(count, readable, writable, exceptional, timeout);
@@ -135,6 +146,7 @@ PENSTOCK_INTERPOSED int select(int count, fd_set* readable, fd_set* writable, fd
 
 PENSTOCK_INTERPOSED int pselect(int count, fd_set* readable, fd_set* writable, fd_set* exceptional,
                                 const timespec* timeout, const sigset_t* mask) {
+  show_sets(count, readable);
   fiber::Scheduler* scheduler = count >= 0 && valid_timeout(timeout) ? cooperative() : nullptr;
   if (scheduler == nullptr) return real::pselect(count, readable, writable, exceptional, timeout, mask);
   fd_set* sets[kSets] = {readable, writable, exceptional};

@@ -1,4 +1,5 @@
 #include <linux/futex.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -97,6 +98,16 @@ PENSTOCK_INTERPOSED long syscall(long number, ...) noexcept {
   if (number == SYS_futex && !penstock::fiber::PlainCalls::active()) {
     return penstock::interpose::futex(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
                                       arguments[5]);
+  }
+  // What our epoll_ctl() keeps the kernel does not know.
+  if (number == SYS_epoll_ctl) {
+    return ::epoll_ctl(static_cast<int>(arguments[0]), static_cast<int>(arguments[1]), static_cast<int>(arguments[2]),
+                       reinterpret_cast<epoll_event*>(arguments[3]));
+  }
+  if (number == SYS_epoll_wait || number == SYS_epoll_pwait) {
+    return ::epoll_pwait(static_cast<int>(arguments[0]), reinterpret_cast<epoll_event*>(arguments[1]),
+                         static_cast<int>(arguments[2]), static_cast<int>(arguments[3]),
+                         number == SYS_epoll_pwait ? reinterpret_cast<const sigset_t*>(arguments[4]) : nullptr);
   }
   return penstock::interpose::real_syscall(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
                                            arguments[5]);

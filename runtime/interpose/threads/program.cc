@@ -13,6 +13,7 @@
 
 #include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/scheduler.h"
+#include "runtime/interpose/epoll_set.h"
 #include "runtime/interpose/real.h"
 #include "runtime/interpose/threads/program_thread.h"
 #include "runtime/interpose/threads/signals.h"
@@ -54,6 +55,7 @@ void begin_on_caller() {
   scheduler = new ProgramScheduler{made.inbox(), made.heartbeat(), static_cast<pid_t>(::gettid())};
   ProgramThread::adopt_caller();
   take_signals(*ProgramThread::first_one(), made.inbox());
+  keep_listeners.store(true, std::memory_order_relaxed);
   if (tell_begun != nullptr) tell_begun(*scheduler);
 }
 
@@ -65,7 +67,10 @@ void make_fibers_of_threads(void (*begun)(const ProgramScheduler&)) {
   mode.store(Mode::wanted, std::memory_order_release);
 }
 
-void make_plain_threads() noexcept { mode.store(Mode::plain, std::memory_order_release); }
+void make_plain_threads() noexcept {
+  mode.store(Mode::plain, std::memory_order_release);
+  keep_listeners.store(false, std::memory_order_relaxed);
+}
 
 pthread_t program_scheduler_thread() noexcept { return scheduler_thread; }
 
