@@ -29,9 +29,10 @@ def run(build, options):
             for connections in CONNECTIONS:
                 for subject, (pid, url) in running.items():
                     before = process.cpu_us(pid)
-                    load = process.wrk(url, connections, options.seconds, load_core)
+                    load = process.wrk(url, connections, options.seconds, load_core, subject)
                     rows.add(f"{connections} connections", subject,
                              cpu_us_per_request=(process.cpu_us(pid) - before) / load.requests,
-                             requests_per_s=load.rate, p50_ms=load.p50_ms, p99_ms=load.p99_ms)
+                             requests_per_s=load.rate, p50_ms=load.p50_ms, p99_ms=load.p99_ms,
+                             timeouts=load.timeouts)
     medians = report.against(rows.medians(), "raw_epoll", "cpu_us_per_request", "cpu_of_raw_epoll")
     return sorted(medians, key=lambda row: CONNECTIONS.index(int(row["case"].split()[0])))

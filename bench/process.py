@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import subprocess
+import sys
 import threading
 import time
 
@@ -61,6 +62,8 @@ class Load:
         self.rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
         self.p50_ms = self._quantile(said, "50%")
         self.p99_ms = self._quantile(said, "99%")
+        late = re.search(r"timeout (\d+)", said)
+        self.timeouts = int(late[1]) if late else 0
 
     @staticmethod
     def _quantile(said, which):
@@ -68,14 +71,19 @@ class Load:
         return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
 
 
-def wrk(url, connections, seconds, core):
-    """Any error ends the benchmark."""
+def wrk(url, connections, seconds, core, subject=""):
+    """Any error ends the benchmark, but that requests took longer than two seconds, of which it is told at once."""
     said = subprocess.run(
         ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url],
         check=True, capture_output=True, text=True).stdout
-    if "Socket errors" in said or "Non-2xx" in said:
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+)", said)
+    if "Non-2xx" in said or (errors and any(map(int, errors.groups()))):
         raise SystemExit(f"bench: the load saw errors from {url}\n{said}")
-    return Load(said)
+    load = Load(said)
+    if load.timeouts:
+        print(f"bench: {subject or url}, {connections} connections: {load.timeouts} requests took longer than 2 s",
+              file=sys.stderr)
+    return load
 
 
 def tree(pid):

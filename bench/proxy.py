@@ -85,8 +85,9 @@ def run(build, options):
         for _ in range(options.runs):
             for subject, (pid, url) in running.items():
                 before = process.cpu_us(pid)
-                load = process.wrk(url, IN_FLIGHT, options.seconds, load_core)
+                load = process.wrk(url, IN_FLIGHT, options.seconds, load_core, subject)
                 rows.add(f"{IN_FLIGHT} in flight", subject,
                          cpu_us_per_request=(process.cpu_us(pid) - before) / load.requests,
-                         requests_per_s=load.rate, p50_ms=load.p50_ms, p99_ms=load.p99_ms)
+                         requests_per_s=load.rate, p50_ms=load.p50_ms, p99_ms=load.p99_ms,
+                         timeouts=load.timeouts)
     return report.against(rows.medians(), "raw_epoll", "cpu_us_per_request", "cpu_of_raw_epoll")
