@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 
+import criteria
 import report
 import scenario
 import stage as staging
@@ -27,7 +28,10 @@ def parse_args():
     parser.add_argument("--headless", action="store_true", help="no colours, no addresses")
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--quick", action="store_true", help="short phases: shows that it works, measures nothing")
-    parser.add_argument("--kill", choices=("controller", "prometheus"), help="SIGKILL it in the middle of slow5s")
+    parser.add_argument(
+        "--kill", choices=("controller", "prometheus"), help="SIGKILL it in the middle of the trouble (the incident: slow5s)"
+    )
+    parser.add_argument("--logs", metavar="DIR", help="leave there what programs logged, users lived, Prometheus scraped")
     parser.add_argument(
         "--clients", choices=("penstock", "libcurl"), default="penstock",
         help="what Penstock's shop calls with: its own client (default), or unmodified libcurl and libpq",
@@ -55,17 +59,23 @@ def show_addresses(console, stage, args):
 def set_stage(mode, args, binaries):
     """A stage with its policy applied; at the end nothing of it is left."""
     directory = tempfile.mkdtemp(prefix="penstock-demo-")
+    what = SCENARIOS[args.scenario]
+    stage = None
     try:
         with Programs(directory) as programs:
-            stage = staging.Stage(mode, binaries, programs, Ports(), args.seed, SCENARIOS[args.scenario].shop_args)
+            stage = staging.Stage(mode, binaries, programs, Ports(), args.seed, what.shop_args, what.node_memory)
             if mode == "penstock":
-                stage.ctl("apply", "-f", os.path.join(staging.REPOSITORY, SCENARIOS[args.scenario].policy), "--wait")
+                stage.ctl("apply", "-f", os.path.join(staging.REPOSITORY, what.policy), "--wait")
             try:
                 stage.write_addresses(os.path.abspath(args.addresses))
                 yield stage
             finally:
                 stage.remove_addresses(os.path.abspath(args.addresses))
     finally:
+        if stage is not None:
+            stage.remove_groups()
+        if args.logs:
+            shutil.copytree(directory, os.path.join(args.logs, mode), dirs_exist_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -93,15 +103,22 @@ def run_all(args, console):
         with set_stage(mode, args, binaries) as stage:
             if not args.headless:
                 show_addresses(console, stage, args)
+            if not stage.memory_is_enforced:
+                console.say("demo", "no control groups here: the nodes' memory is watched, not enforced", "warn")
             kill_target = args.kill if mode == "penstock" else None
             run, kill = scenario.run(stage, console, what, plan, args.rate, args.seed, kill_target)
             summary = {"scenario": what.name, **report.summarise(run)}
+            if mode == "penstock":
+                summary["criteria"] = criteria.judge(what.criteria, summary)
             if kill:
                 summary["kill"] = {"target": args.kill, "resync_s": kill.resync_s}
             summaries.append(summary)
             if mode == modes[-1]:
                 summaries.sort(key=lambda each: each["mode"] != "penstock")
                 console.print("\n" + report.table(summaries) + "\n")
+                if not args.quick:
+                    console.print("what Penstock has to show")
+                    console.print("\n".join(criteria.lines(summaries[0]["criteria"])) + "\n")
                 if args.json:
                     with open(args.json, "w") as file:
                         json.dump({"runs": summaries}, file, indent=2)

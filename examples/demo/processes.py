@@ -11,6 +11,8 @@ import time
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
+# Descriptors that a program may have, where more than the usual limit can be had.
+_DESCRIPTORS = 65536
 
 
 class StartError(RuntimeError):
@@ -21,7 +23,10 @@ def _in_child():
     # Dies with the demo even when the demo is killed. Bound to the thread that starts it: the main one.
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, _DESCRIPTORS),) * 2)
+    except ValueError:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Ports:
@@ -58,8 +63,15 @@ class Program:
     def start(self):
         with open(self.log_path, "ab") as log:
             options = {"stdout": log, "stderr": log, **self._popen_args}
+            also = options.pop("preexec_fn", None)
+
+            def in_child():
+                _in_child()
+                if also is not None:
+                    also()
+
             self.process = subprocess.Popen(
-                self.args, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_in_child, **options
+                self.args, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=in_child, **options
             )
 
     @property

@@ -27,12 +27,16 @@ class Run:
     peak_rss_mib: float = 0.0
     # Users of these pages need what is in trouble.
     affected: frozenset = AFFECTED
-    # {phase: seconds until A was limited on all nodes, for good}, {phase: CPU seconds of the nodes}
-    limited_s: dict = dataclasses.field(default_factory=dict)
+    # {phase: (CPU seconds of the nodes, of nobody)}
     cpu_s: dict = dataclasses.field(default_factory=dict)
     # CPU that a page needs, where its use is to be judged.
     page_cpu_s: float | None = None
     peak_node_mib: float = 0.0
+    # {phase: (seconds until A worked at its knee, share of the time from then on, answers a second in the last third as a
+    # share of the best)}, of the phases in which A is full.
+    knee: dict = dataclasses.field(default_factory=dict)
+    # Nodes that ended by themselves: killed by the kernel, for memory.
+    nodes_lost: int = 0
 
 
 def parse_calls(text):
@@ -74,8 +78,9 @@ def _rounded(seconds):
 
 
 def _useful_cpu(run, name, good):
-    """Share of the nodes' CPU that went into pages whose users were answered."""
-    cpu = run.cpu_s.get(name)
+    """Pages whose users were answered, as a share of what the nodes could have made with the CPU that they had and that
+    nobody used."""
+    cpu = sum(run.cpu_s.get(name, ()))
     if run.page_cpu_s is None or not cpu:
         return None
     return round(good * run.page_cpu_s / cpu, 3)
@@ -95,6 +100,7 @@ def _phase(run, name):
             all_calls += begun
             if user["good"] and number == user["tries"]:
                 useful += begun
+    knee_s, knee_held, late_throughput = run.knee.get(name, (None, None, None))
     return {
         "name": name,
         "users": len(users),
@@ -105,21 +111,29 @@ def _phase(run, name):
         "tries_per_user": round(sum(user["tries"] for user in users) / len(users), 4) if users else None,
         "wasted_call_ratio": round(1 - useful / all_calls, 5) if all_calls else 0.0,
         "shed": int(run.shed.get(name, 0)),
-        "limited_s": _rounded(run.limited_s.get(name)),
+        "knee_s": _rounded(knee_s),
+        "knee_held": _rounded(knee_held),
+        "late_throughput": _rounded(late_throughput),
         "useful_cpu": _useful_cpu(run, name, sum(user["good"] for user in users)),
     }
 
 
 def summarise(run):
     """The run as `--json` writes it."""
+    phases = [_phase(run, name) for name in run.phases]
+    usual = phases[0]["unaffected_p99_ms"]
+    for phase in phases:
+        p99 = phase["unaffected_p99_ms"]
+        phase["unaffected_p99_ratio"] = round(p99 / usual, 3) if p99 and usual else None
     return {
         "mode": run.mode,
-        "phases": [_phase(run, name) for name in run.phases],
+        "phases": phases,
         "trip_s": None if run.trip_s is None else round(run.trip_s, 2),
         "recovery_s": recovery_s(run.records, run.recovered_at, run.affected),
         "peak_fibers": run.peak_fibers,
         "peak_rss_mib": round(run.peak_rss_mib, 1),
         "peak_node_mib": round(run.peak_node_mib, 1),
+        "nodes_lost": run.nodes_lost,
     }
 
 
@@ -131,7 +145,9 @@ _ROWS = (
     ("tries per user", "tries_per_user", "{:.2f}"),
     ("wasted calls", "wasted_call_ratio", "{:.1%}"),
     ("requests shed", "shed", "{}"),
-    ("A limited for good after", "limited_s", "{:.1f} s"),
+    ("A at its knee after", "knee_s", "{:.1f} s"),
+    ("  and from then on", "knee_held", "{:.0%}"),
+    ("A's answers at the end, of best", "late_throughput", "{:.0%}"),
     ("CPU that answered users", "useful_cpu", "{:.0%}"),
 )
 _TOTALS = (
@@ -140,6 +156,7 @@ _TOTALS = (
     ("fibers at most", "peak_fibers", "{}"),
     ("memory at most", "peak_rss_mib", "{:.0f} MiB"),
     ("of one node", "peak_node_mib", "{:.0f} MiB"),
+    ("nodes lost", "nodes_lost", "{}"),
 )
 
 
@@ -149,14 +166,14 @@ def _cell(value, form):
 
 def table(summaries):
     """The closing table: a block per phase, a column per run."""
-    lines = [f"{'':30}" + "".join(f"{run['mode']:>14}" for run in summaries)]
+    lines = [f"{'':34}" + "".join(f"{run['mode']:>14}" for run in summaries)]
     for index, phase in enumerate(summaries[0]["phases"]):
         lines.append(f"{phase['name']} ({phase['users']} users)")
         for label, key, form in _ROWS:
             cells = "".join(f"{_cell(run['phases'][index][key], form):>14}" for run in summaries)
-            lines.append(f"  {label:28}{cells}")
+            lines.append(f"  {label:32}{cells}")
     lines.append("the whole run")
     for label, key, form in _TOTALS:
         cells = "".join(f"{_cell(run[key], form):>14}" for run in summaries)
-        lines.append(f"  {label:28}{cells}")
+        lines.append(f"  {label:32}{cells}")
     return "\n".join(lines)

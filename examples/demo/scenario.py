@@ -10,11 +10,12 @@ import time
 
 import report
 import web
+from upstream_watch import UpstreamWatch, find_knee, throughput
 from watch import Watch
 
 RESTART_AFTER_S = 15
 # Phases in which everybody is well.
-_WELL = frozenset({"normal", "recovered", "recovered2", "after"})
+_WELL = frozenset({"normal", "recovered", "recovered2"})
 
 
 class Behaviours:
@@ -42,17 +43,18 @@ class Behaviours:
 
 
 class Kill:
-    """SIGKILLs a part in the middle of slow5s and starts it again later."""
+    """SIGKILLs a part in the middle of a phase and starts it again later."""
 
-    def __init__(self, stage, target, say):
+    def __init__(self, stage, target, phase, say):
         self._stage = stage
         self._target = target
+        self._phase = phase
         self._say = say
         self._at = self._back_at = None
         self.resync_s = None
 
     def phase_begins(self, phase):
-        if phase.name == "slow5s":
+        if phase.name == self._phase:
             self._at = time.monotonic() + phase.seconds / 2
 
     def tick(self):
@@ -118,6 +120,13 @@ class Events:
         return True
 
 
+def _knee(samples, began, phase, knee):
+    end = began + phase.seconds
+    found_s, held = find_knee(samples, began, end, knee.throughput, knee.in_flight)
+    late = throughput(samples, began + phase.seconds * 2 / 3, end)
+    return found_s, held, None if late is None else late / knee.throughput
+
+
 def run(stage, console, what, plan, rate, seed, kill_target=None):
     """Sends the users through the phases of the scenario; (report.Run, Kill or None)."""
     watched = {
@@ -126,28 +135,32 @@ def run(stage, console, what, plan, rate, seed, kill_target=None):
     }
     watch = Watch(watched)
     behaviours = Behaviours(stage)
-    kill = Kill(stage, kill_target, console.say) if kill_target else None
+    kill = Kill(stage, kill_target, what.trouble, console.say) if kill_target else None
+    upstream = UpstreamWatch(stage.third_parties["A"])
     if stage.mode == "penstock":
         lines = stage.follow_events().process.stdout
         threading.Thread(target=Events(console.say).follow, args=(lines,), daemon=True).start()
     records_path = os.path.join(stage.directory, "users.jsonl")
     args = [stage.binaries.users, "--shop", stage.front, "--rate", rate, "--seed", seed, "--records", records_path]
     for phase in plan:
-        args += ["--phase", f"{phase.name}={phase.seconds}"]
+        args += ["--phase", f"{phase.name}={phase.seconds}@{rate * phase.load}"]
 
     watch.start()
+    upstream.start()
     shed_before, shed = 0.0, {}
-    limited, cpu = {}, {}
+    cpu, began = {}, {}
     current = None
     recovered_at = None
     users = stage.programs.start("users", args, stdout=subprocess.PIPE, text=True, bufsize=1)
     for line in users.process.stdout:
         event = json.loads(line)
         if "phase" in event:
+            used = watch.cpu()
             if current:
                 shed[current.name], shed_before = watch.shed() - shed_before, watch.shed()
-            watch.end_phase(current.name if current else None, limited, cpu)
+                cpu[current.name] = used
             read_at = time.monotonic()
+            began[event["phase"]] = read_at
             previous, current = current, next(phase for phase in plan if phase.name == event["phase"])
             if current.a.get("blackhole"):
                 watch.mark()
@@ -171,8 +184,9 @@ def run(stage, console, what, plan, rate, seed, kill_target=None):
     if users.process.wait() != 0:
         raise RuntimeError(f"the users failed:\n{users.log_tail()}")
     shed[current.name] = watch.shed() - shed_before
-    watch.end_phase(current.name, limited, cpu)
+    cpu[current.name] = watch.cpu()
     watch.stop()
+    upstream.stop()
     with open(records_path) as file:
         records = [json.loads(line) for line in file]
     calls = {name: report.parse_calls(text) for name, text in stage.calls().items()}
@@ -185,8 +199,9 @@ def run(stage, console, what, plan, rate, seed, kill_target=None):
         trip_s=watch.trip_s(),
         recovered_at=recovered_at,
         affected=frozenset(what.affected),
-        limited_s=limited,
         cpu_s=cpu,
+        knee={} if what.knee is None else {what.trouble: _knee(upstream.samples, began[what.trouble], plan[1], what.knee)},
+        nodes_lost=sum(program.process.poll() is not None for program in stage.node_programs.values()),
         page_cpu_s=what.page_cpu_s,
         peak_node_mib=watch.peak_node_mib,
         peak_fibers=watch.peak_fibers,

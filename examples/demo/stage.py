@@ -7,6 +7,7 @@ import subprocess
 
 import database
 import web
+from memory_group import MemoryGroup
 from processes import StartError
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -20,8 +21,7 @@ daemon off;
 master_process off;
 pid {directory}/nginx.pid;
 error_log {directory}/nginx.error.log crit;
-worker_rlimit_nofile 16384;
-events {{ worker_connections 16000; }}
+events {{ worker_connections 65000; }}
 http {{
   access_log off;
   client_body_temp_path {directory}/nginx-body;
@@ -82,9 +82,10 @@ class Binaries:
 
 
 class Stage:
-    """Third parties, two nodes behind nginx, and for Penstock the controller and Prometheus."""
+    """Third parties, two nodes behind nginx, and for Penstock the controller and Prometheus. `node_memory`: bytes that a
+    node may use, enforced where control groups are to be had."""
 
-    def __init__(self, mode, binaries, programs, ports, seed, shop_args=()):
+    def __init__(self, mode, binaries, programs, ports, seed, shop_args=(), node_memory=None):
         self.mode = mode
         self.binaries = binaries
         self.programs = programs
@@ -100,6 +101,8 @@ class Stage:
             self.database = database.start(programs, ports.pick())
         self.node_programs = {}
         self._shop_args = shop_args
+        self._node_memory = node_memory
+        self._groups = []
         self._addresses = None
         self.controller_program = self.prometheus_program = None
         self._start(seed)
@@ -158,9 +161,27 @@ class Stage:
             else:
                 args = [self.binaries.shop_threads]
             args += ["--listen", address, "--third-parties", third_parties, *self._shop_args]
-            program = self.programs.start(name, args, env=environment)
+            group = self._limit_memory(name)
+            program = self.programs.start(name, args, env=environment, **({"preexec_fn": group.enter} if group else {}))
             program.wait_until(lambda a=address: web.answers(a, "/about"), "answering")
             self.node_programs[name] = program
+
+    def _limit_memory(self, name):
+        if self._node_memory is None:
+            return None
+        group = MemoryGroup.make(f"penstock-demo-{os.getpid()}-{name}", self._node_memory)
+        if group is not None:
+            self._groups.append(group)
+        return group
+
+    @property
+    def memory_is_enforced(self):
+        return self._node_memory is None or len(self._groups) == len(NODES)
+
+    def remove_groups(self):
+        """Once all programs have ended."""
+        for group in self._groups:
+            group.remove()
 
     def _start_nginx(self):
         keeps_alive = self.mode == "penstock"

@@ -15,15 +15,10 @@ _WANTED = (
     "penstock_breaker_state{",
     "penstock_requests_rejected_total{",
     "penstock_fibers ",
-    "penstock_upstream_limit{",
     "process_resident_memory_bytes ",
 )
 # Refusals by admission; those of a breaker are its purpose.
 _SHED_REASONS = frozenset({"limit", "shed", "queue_timeout", "deadline"})
-
-
-# The shop's policy has limit.max at its default.
-_UNLIMITED = 5000
 
 
 def cpu_seconds(pid):
@@ -34,6 +29,13 @@ def cpu_seconds(pid):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except OSError:
         return 0.0
+
+
+def idle_seconds():
+    """CPU time that nobody wanted, of all CPUs of the machine."""
+    with open("/proc/stat") as stat:
+        fields = stat.readline().split()
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
 
 
 def parse_metrics(text, wanted=_WANTED):
@@ -69,9 +71,7 @@ class Watch(threading.Thread):
         self._shed = {name: 0.0 for name in nodes}
         self._mark = None
         self._opened = {}
-        self._limited_since = {}
-        self._phase_began = time.monotonic()
-        self._cpu = self._cpu_seconds()
+        self._cpu, self._idle = self._cpu_seconds(), idle_seconds()
         self.peak_fibers = 0
         self.peak_rss_mib = 0.0
         # Of one node.
@@ -108,19 +108,12 @@ class Watch(threading.Thread):
                 return None
             return max(self._opened.values()) - self._mark
 
-    def end_phase(self, name, limited, cpu):
-        """Of the phase that ends, by its name: seconds until A was limited on every node, for the rest of the phase
-        (None: it was not); CPU seconds of the nodes."""
-        with self._lock:
-            if name is not None:
-                since = self._limited_since
-                limited[name] = max(since.values()) - self._phase_began if len(since) == len(self._nodes) else None
-                if limited[name] is not None:
-                    limited[name] = max(0.0, limited[name])
-                cpu[name] = self._cpu_seconds() - self._cpu
-            self._phase_began = time.monotonic()
-            self._cpu = self._cpu_seconds()
-            self._limited_since = {node: self._phase_began for node in self._limited_since}
+    def cpu(self):
+        """(CPU seconds of the nodes, of nobody) since this was asked last."""
+        cpu, idle = self._cpu_seconds(), idle_seconds()
+        used = cpu - self._cpu, idle - self._idle
+        self._cpu, self._idle = cpu, idle
+        return used
 
     def _cpu_seconds(self):
         return sum(cpu_seconds(pid) for _address, pid in self._nodes.values())
@@ -143,11 +136,6 @@ class Watch(threading.Thread):
                     fibers = value
                 elif metric == "penstock_requests_rejected_total":
                     shed += value if labels["reason"] in _SHED_REASONS else 0
-                elif metric == "penstock_upstream_limit" and labels == {"upstream": "A"}:
-                    if value < _UNLIMITED:
-                        self._limited_since.setdefault(name, now)
-                    else:
-                        self._limited_since.pop(name, None)
                 elif labels == {"upstream": "A", "state": "open"} and value == 1 and self._mark is not None:
                     self._opened.setdefault(name, now)
             self._shed[name] = shed

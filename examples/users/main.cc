@@ -28,10 +28,16 @@ sockaddr_in parse_address(const std::string& text) {
 users::Phase parse_phase(const std::string& text) {
   const std::size_t equals = text.find('=');
   users::Phase phase{text.substr(0, equals), 0};
-  if (equals == text.npos || !CLI::detail::lexical_cast(text.substr(equals + 1), phase.duration) ||
-      phase.duration <= 0 || phase.name.find_first_of("\"\\") != text.npos) {
-    throw CLI::ValidationError("--phase", text + ": not NAME=SECONDS");
+  const std::size_t at = text.find('@', equals == text.npos ? 0 : equals);
+  const bool has_rate = at != text.npos;
+  bool valid = equals != text.npos &&
+               CLI::detail::lexical_cast(text.substr(equals + 1, has_rate ? at - equals - 1 : at), phase.duration) &&
+               phase.duration > 0 && phase.name.find_first_of("\"\\") == text.npos;
+  if (has_rate) {
+    valid = valid && CLI::detail::lexical_cast(text.substr(at + 1), phase.rate.emplace()) && *phase.rate >= 0.1 &&
+            *phase.rate <= 10000;
   }
+  if (!valid) throw CLI::ValidationError("--phase", text + ": not NAME=SECONDS[@RATE]");
   return phase;
 }
 
@@ -47,7 +53,7 @@ int main(int argc, char** argv) {
   app.add_option("--shop", shop, "address:port")->required();
   app.add_option("--rate", rate, "arrivals per second")->capture_default_str()->check(CLI::Range(0.1, 10000.0));
   app.add_option("--seed", seed, "same seed, same users")->capture_default_str();
-  app.add_option("--phase", phase_texts, "NAME=SECONDS; repeat for each phase, in order")->required();
+  app.add_option("--phase", phase_texts, "NAME=SECONDS[@RATE]; repeat for each phase, in order")->required();
   app.add_option("--records", records_path, "file for one JSON line per user")->required();
   try {
     app.parse(argc, argv);

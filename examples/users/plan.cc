@@ -32,10 +32,15 @@ std::vector<User> plan(const std::vector<Phase>& phases, double rate, std::uint6
   Dice dice(seed);
   std::vector<User> users;
   double begin = 0;
-  double arrival = dice.exponential(1 / rate);
+  double last_rate = phases.empty() ? rate : phases.front().rate.value_or(rate);
+  double arrival = dice.exponential(1 / last_rate);
   for (std::size_t phase = 0; phase < phases.size(); ++phase) {
     const double end = begin + phases[phase].duration;
-    for (; arrival < end; arrival += dice.exponential(1 / rate)) {
+    const double own_rate = phases[phase].rate.value_or(rate);
+    // Of what is left of a wait, which the Poisson process does not remember.
+    if (own_rate != last_rate) arrival = begin + (arrival - begin) * last_rate / own_rate;
+    last_rate = own_rate;
+    for (; arrival < end; arrival += dice.exponential(1 / own_rate)) {
       User user{.arrival = arrival, .phase = static_cast<int>(phase), .path = pick_path(dice.roll())};
       const double refresh = dice.between(3.5, 4.5);
       user.refresh_after = dice.roll() < 0.5 ? refresh : 0;

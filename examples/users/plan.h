@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,8 @@ inline constexpr int kMaxTries = 4;
 struct Phase {
   std::string name;
   double duration;
+  // Arrivals per second; unset: those of the plan.
+  std::optional<double> rate = {};
 };
 
 struct Share {

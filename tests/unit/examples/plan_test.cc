@@ -34,6 +34,21 @@ TEST(Plan, ArrivalsComeAtTheRateInOrderAndInTheirPhase) {
   EXPECT_LT(users.back().arrival, 75);
 }
 
+TEST(Plan, APhaseMayHaveARateOfItsOwn) {
+  const auto users = plan({{"normal", 20}, {"more", 20, 900}, {"less", 20, 30}, {"normal", 20}}, 300, 3);
+  std::map<int, double> arrivals;
+  for (const User& user : users) {
+    arrivals[user.phase] += 1;
+    EXPECT_EQ(user.phase, static_cast<int>(user.arrival / 20));
+  }
+  EXPECT_NEAR(arrivals[0], 6000, 300);
+  EXPECT_NEAR(arrivals[1], 18000, 500);
+  EXPECT_NEAR(arrivals[2], 600, 100);
+  EXPECT_NEAR(arrivals[3], 6000, 300);
+  // The first users are those of a plan without: one seed, one story.
+  EXPECT_EQ(users.front().arrival, plan(kPhases, 300, 3).front().arrival);
+}
+
 TEST(Plan, HabitsAreThoseOfTheIncident) {
   const auto users = plan(kPhases, 300, 1);
   std::map<std::string_view, double> paths;

@@ -2,8 +2,11 @@
 
 import unittest
 
+import criteria
 import report
 import scenario
+import scenarios
+import upstream_watch
 import watch
 
 
@@ -50,6 +53,61 @@ class Report(unittest.TestCase):
         self.assertIn("penstock", lines[0])
         self.assertIn("threads", lines[0])
         self.assertTrue(any(line.split() == ["A", "cut", "off", "after", "2.0", "s", "2.0", "s"] for line in lines))
+
+
+    def test_cpu_that_nobody_used_counts_as_lost(self):
+        records = [user(n) for n in range(90)]
+        (phase,) = report.summarise(run(records, page_cpu_s=0.04, cpu_s={"normal": (3.6, 0.4)}))["phases"]
+        self.assertEqual(phase["useful_cpu"], 0.9)
+
+
+class Knee(unittest.TestCase):
+    @staticmethod
+    def samples(*spans):
+        """(seconds, answers a second, in flight), one after the other."""
+        at, answered, made = 0.0, 0.0, []
+        for seconds, rate, in_flight in spans:
+            for _ in range(round(seconds * 4)):
+                made.append((at, answered, in_flight))
+                at, answered = at + 0.25, answered + rate * 0.25
+        return made
+
+    def test_is_found_where_answers_come_from_few_calls(self):
+        samples = self.samples((10, 100, 20), (6, 100, 400), (14, 98, 40))
+        found, held = upstream_watch.find_knee(samples, 10.0, 30.0, 100, 20)
+        self.assertAlmostEqual(found, 6.0, delta=0.5)
+        self.assertEqual(held, 1.0)
+
+    def test_is_not_found_in_a_full_queue_nor_in_idleness(self):
+        self.assertEqual(upstream_watch.find_knee(self.samples((20, 100, 400)), 0, 20, 100, 20), (None, None))
+        self.assertEqual(upstream_watch.find_knee(self.samples((20, 50, 10)), 0, 20, 100, 20), (None, None))
+
+    def test_is_lost_again(self):
+        found, held = upstream_watch.find_knee(self.samples((13, 100, 20), (10, 100, 400)), 0.0, 23.0, 100, 20)
+        self.assertEqual(found, 0.0)
+        self.assertAlmostEqual(held, 0.5, delta=0.05)
+
+
+class Criteria(unittest.TestCase):
+    def test_says_what_was_met_and_what_was_missed(self):
+        wanted = (
+            criteria.Criterion("all", "goodput", "normal", at_least=0.9),
+            criteria.Criterion("cut off", "trip_s", at_most=7),
+            criteria.Criterion("recovered", "recovery_s", at_most=7),
+        )
+        judged = criteria.judge(wanted, report.summarise(run([user(1), user(2, good=False)], trip_s=6.5)))
+        self.assertEqual([each["met"] for each in judged], [False, True, False])
+        lines = list(criteria.lines(judged))
+        self.assertIn("MISSED all (normal)", lines[0])
+        self.assertIn(">= 0.9", lines[0])
+        self.assertIn("nothing seen", lines[2])
+
+    def test_each_scenario_names_figures_that_there_are(self):
+        for what in scenarios.SCENARIOS.values():
+            records = [user(n, phase=phase.name) for n, phase in enumerate(what.phases)]
+            judged = criteria.judge(what.criteria, report.summarise(run(records)))
+            self.assertEqual(len(judged), len(what.criteria), what.name)
+            self.assertEqual(len(what.quick_seconds), len(what.phases), what.name)
 
 
 class Metrics(unittest.TestCase):
