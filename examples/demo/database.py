@@ -1,4 +1,4 @@
-"""A PostgreSQL of the demo's own, for the shop whose handlers use libpq."""
+"""A PostgreSQL of the demo's own, for the shops that ask one."""
 
 import glob
 import os
@@ -27,8 +27,8 @@ def _listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def start(programs, port):
-    """Returns what libpq connects to."""
+def start(programs, port, schema=None):
+    """Returns what libpq connects to. `schema` is a file of SQL that it begins with."""
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
     if not found:
         raise StartError("PostgreSQL is not installed (scripts/setup)")
@@ -48,4 +48,12 @@ def start(programs, port):
     options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
     program = programs.start("postgresql", [*user, f"{found[-1]}/postgres", "-D", directory, *options], cwd=directory)
     program.wait_until(lambda: _listens(port), "listening")
-    return f"host=127.0.0.1 port={port} user=shop dbname=postgres"
+    connection = f"host=127.0.0.1 port={port} user=shop dbname=postgres"
+    if schema is not None:
+        filled = subprocess.run(
+            [f"{found[-1]}/psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", schema, connection],
+            capture_output=True, text=True, check=False,
+        )
+        if filled.returncode != 0:
+            raise StartError(f"{schema}: {filled.stderr}")
+    return connection

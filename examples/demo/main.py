@@ -17,13 +17,16 @@ from console import Console
 from processes import Ports, Programs, StartError
 from scenarios import SCENARIOS
 
+# A page in Python costs some thirty times the CPU of one in C++.
+FLASK_RATE = 60
+
 
 def parse_args():
     parser = argparse.ArgumentParser(
         prog="scripts/demo", description="The incident that Penstock was made for, on this machine, from start to end."
     )
     parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="incident", help="what happens (default incident)")
-    parser.add_argument("--compare", action="store_true", help="also send the same users to the 640-thread build")
+    parser.add_argument("--compare", action="store_true", help="also send the same users to plain threads")
     parser.add_argument("--keep", action="store_true", help="leave it running with users until Ctrl-C")
     parser.add_argument("--headless", action="store_true", help="no colours, no addresses")
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
@@ -33,21 +36,31 @@ def parse_args():
     )
     parser.add_argument("--logs", metavar="DIR", help="leave there what programs logged, users lived, Prometheus scraped")
     parser.add_argument(
+        "--app", choices=("shop", "flask"), default="shop",
+        help="what the nodes run: the shop in C++ (default), or one in Flask under uWSGI, which penstock-run starts",
+    )
+    parser.add_argument(
         "--clients", choices=("penstock", "libcurl"), default="penstock",
         help="what Penstock's shop calls with: its own client (default), or unmodified libcurl and libpq",
     )
-    parser.add_argument("--rate", type=float, help="users per second (default: the scenario's, as a rule 300)")
+    parser.add_argument("--rate", type=float, help="users per second (default: the scenario's, as a rule 300; in Flask 60)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same users (default 1)")
     parser.add_argument(
         "--addresses", metavar="FILE", default=staging.ADDRESSES_FILE,
         help="where everything is, while it runs (default build/demo/addresses.json)",
     )
     parser.add_argument("--app-build", metavar="DIR", help="take the programs from DIR and build nothing")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.app == "flask":
+        if args.clients != "penstock":
+            parser.error("--clients: the shop in Flask has its own")
+        if SCENARIOS[args.scenario].shop_args:
+            parser.error(f"--scenario {args.scenario}: only with --app shop")
+    return args
 
 
 def show_addresses(console, stage, args):
-    console.print(f"  shop         http://{stage.front}/checkout  (nginx; nodes {', '.join(stage.nodes.values())})")
+    console.print(f"  shop         http://{stage.front}/checkout  (nginx; nodes {', '.join(stage.nodes.metrics.values() or stage.nodes.front)})")
     if stage.mode == "penstock":
         console.print(f"  console      http://{stage.console}/  (dashboards)")
         console.print(f"  prometheus   http://{stage.prometheus}/")
@@ -63,9 +76,8 @@ def set_stage(mode, args, binaries):
     stage = None
     try:
         with Programs(directory) as programs:
-            stage = staging.Stage(mode, binaries, programs, Ports(), args.seed, what.shop_args, what.node_memory)
-            if mode == "penstock":
-                stage.ctl("apply", "-f", os.path.join(staging.REPOSITORY, what.policy), "--wait")
+            policy = os.path.join(staging.REPOSITORY, what.policy)
+            stage = staging.Stage(mode, binaries, programs, Ports(), args.seed, policy, what.shop_args, what.node_memory)
             try:
                 stage.write_addresses(os.path.abspath(args.addresses))
                 yield stage
@@ -73,7 +85,7 @@ def set_stage(mode, args, binaries):
                 stage.remove_addresses(os.path.abspath(args.addresses))
     finally:
         if stage is not None:
-            stage.remove_groups()
+            stage.nodes.remove_groups()
         if args.logs:
             shutil.copytree(directory, os.path.join(args.logs, mode), dirs_exist_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
@@ -88,11 +100,11 @@ def keep_users_coming(stage, args, console):
 
 
 def run_all(args, console):
-    binaries = staging.Binaries(os.path.abspath(args.app_build), args.clients)
+    binaries = staging.Binaries(os.path.abspath(args.app_build), args.app, args.clients)
     what = SCENARIOS[args.scenario]
     plan = what.plan(args.quick)
     if args.rate is None:
-        args.rate = what.rate
+        args.rate = FLASK_RATE if args.app == "flask" else what.rate
     modes = ["penstock", "threads"] if args.compare else ["penstock"]
     if args.keep:
         # What is kept comes last.
@@ -103,13 +115,13 @@ def run_all(args, console):
         with set_stage(mode, args, binaries) as stage:
             if not args.headless:
                 show_addresses(console, stage, args)
-            if not stage.memory_is_enforced:
+            if not stage.nodes.memory_is_enforced:
                 console.say("demo", "no control groups here: the nodes' memory is watched, not enforced", "warn")
             kill_target = args.kill if mode == "penstock" else None
             run, kill = scenario.run(stage, console, what, plan, args.rate, args.seed, kill_target)
             summary = {"scenario": what.name, **report.summarise(run)}
             if mode == "penstock":
-                summary["criteria"] = criteria.judge(what.criteria, summary)
+                summary["criteria"] = criteria.judge(what.criteria_of(args.app), summary)
             if kill:
                 summary["kill"] = {"target": args.kill, "resync_s": kill.resync_s}
             summaries.append(summary)

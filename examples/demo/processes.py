@@ -128,4 +128,6 @@ class Programs:
                 pass
             program.signal_group(signal.SIGKILL)
             program.process.wait()
+            if program.process.stdout is not None:
+                program.process.stdout.close()
         self._running = []

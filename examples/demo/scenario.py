@@ -77,7 +77,7 @@ class Kill:
         while self.resync_s is None and time.monotonic() < since + 60:
             try:
                 targets = [t for group in json.loads(web.get(self._stage.console, "/sd", timeout=1)) for t in group["targets"]]
-                if set(self._stage.nodes.values()) <= set(targets):
+                if set(self._stage.nodes.metrics.values()) <= set(targets):
                     self.resync_s = round(time.monotonic() - since, 2)
                     self._say(self._target, f"all nodes hold a lease again after {self.resync_s:.1f} s", "good")
             except (OSError, ValueError):
@@ -129,10 +129,7 @@ def _knee(samples, began, phase, knee):
 
 def run(stage, console, what, plan, rate, seed, kill_target=None):
     """Sends the users through the phases of the scenario; (report.Run, Kill or None)."""
-    watched = {
-        name: (stage.nodes[name] if stage.mode == "penstock" else None, program.pid)
-        for name, program in stage.node_programs.items()
-    }
+    watched = {name: (stage.nodes.metrics.get(name), pid) for name, pid in stage.nodes.pids.items()}
     watch = Watch(watched)
     behaviours = Behaviours(stage)
     kill = Kill(stage, kill_target, what.trouble, console.say) if kill_target else None
@@ -201,7 +198,7 @@ def run(stage, console, what, plan, rate, seed, kill_target=None):
         affected=frozenset(what.affected),
         cpu_s=cpu,
         knee={} if what.knee is None else {what.trouble: _knee(upstream.samples, began[what.trouble], plan[1], what.knee)},
-        nodes_lost=sum(program.process.poll() is not None for program in stage.node_programs.values()),
+        nodes_lost=stage.nodes.lost(),
         page_cpu_s=what.page_cpu_s,
         peak_node_mib=watch.peak_node_mib,
         peak_fibers=watch.peak_fibers,

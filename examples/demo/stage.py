@@ -7,11 +7,9 @@ import subprocess
 
 import database
 import web
-from memory_group import MemoryGroup
+from nodes import REPOSITORY, FlaskNodes, ShopNodes
 from processes import StartError
 
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-NODES = ("shop-1", "shop-2")
 # An address for each, so that the policy knows them whatever their port.
 THIRD_PARTIES = {"A": "127.0.1.1", "B": "127.0.1.2", "C": "127.0.1.3"}
 ADDRESSES_FILE = os.path.join(REPOSITORY, "build/demo/addresses.json")
@@ -31,15 +29,14 @@ http {{
   scgi_temp_path {directory}/nginx-scgi;
   upstream shop {{
 {servers}
-{keepalive}
+    {upstream}
   }}
   server {{
     listen {front} backlog=4096;
     location / {{
-      proxy_pass http://shop;
       proxy_read_timeout 60s;
       proxy_next_upstream off;
-{connection}
+      {location}
     }}
   }}
 }}
@@ -65,11 +62,16 @@ scrape_configs:
 class Binaries:
     """Where a build directory has the programs."""
 
-    def __init__(self, build, clients="penstock"):
+    def __init__(self, build, app="shop", clients="penstock"):
+        self.app = app
         self.clients = clients
+        shop = (
+            (("penstock_run", "agents/run/penstock-run"),)
+            if app == "flask"
+            else (("shop_penstock", f"examples/shop/shop-{clients}"), ("shop_threads", "examples/shop/shop-threads"))
+        )
         for attribute, path in (
-            ("shop_penstock", f"examples/shop/shop-{clients}"),
-            ("shop_threads", "examples/shop/shop-threads"),
+            *shop,
             ("third_party", "examples/third_party/third-party"),
             ("users", "examples/users/shop-users"),
             ("controller", "controller/penstock-controller"),
@@ -85,29 +87,28 @@ class Stage:
     """Third parties, two nodes behind nginx, and for Penstock the controller and Prometheus. `node_memory`: bytes that a
     node may use, enforced where control groups are to be had."""
 
-    def __init__(self, mode, binaries, programs, ports, seed, shop_args=(), node_memory=None):
+    def __init__(self, mode, binaries, programs, ports, seed, policy, shop_args=(), node_memory=None):
         self.mode = mode
         self.binaries = binaries
         self.programs = programs
         self.directory = programs.directory
         self.front = f"127.0.0.1:{ports.pick()}"
         self.third_parties = {name: f"{ip}:{ports.pick(ip)}" for name, ip in THIRD_PARTIES.items()}
-        self.nodes = {name: f"127.0.0.1:{ports.pick()}" for name in NODES}
+        if binaries.app == "flask":
+            self.nodes = FlaskNodes(mode, binaries, ports, policy)
+        else:
+            self.nodes = ShopNodes(mode, binaries, ports, shop_args, node_memory)
         self.grpc = self.console = self.prometheus = None
         if mode == "penstock":
             self.grpc, self.console, self.prometheus = (f"127.0.0.1:{ports.pick()}" for _ in range(3))
         self.database = None
-        if mode == "penstock" and binaries.clients == "libcurl":
-            self.database = database.start(programs, ports.pick())
-        self.node_programs = {}
-        self._shop_args = shop_args
-        self._node_memory = node_memory
-        self._groups = []
+        if self.nodes.needs_database:
+            self.database = database.start(programs, ports.pick(), self.nodes.schema)
         self._addresses = None
         self.controller_program = self.prometheus_program = None
-        self._start(seed)
+        self._start(seed, policy)
 
-    def _start(self, seed):
+    def _start(self, seed, policy):
         for number, (name, address) in enumerate(self.third_parties.items()):
             program = self.programs.start(
                 f"third-party-{name}", [self.binaries.third_party, "--listen", address, "--seed", seed + number]
@@ -115,7 +116,11 @@ class Stage:
             program.wait_until(lambda a=address: web.answers(a, "/stats"), "answering")
         if self.mode == "penstock":
             self._start_controller()
-        self._start_nodes()
+            # Nobody joins a service that no policy governs.
+            self.ctl("apply", "-f", policy)
+        self.nodes.start(self)
+        if self.mode == "penstock":
+            self.ctl("apply", "-f", policy, "--wait")
         self._start_nginx()
 
     def _start_controller(self):
@@ -152,50 +157,17 @@ class Stage:
         )
         self.prometheus_program.wait_until(lambda: web.answers(self.prometheus, "/-/ready"), "ready")
 
-    def _start_nodes(self):
-        third_parties = ",".join(f"{name}=http://{address}" for name, address in self.third_parties.items())
-        environment = os.environ if self.database is None else {**os.environ, "SHOP_DATABASE": self.database}
-        for name, address in self.nodes.items():
-            if self.mode == "penstock":
-                args = [self.binaries.shop_penstock, "--controller", self.grpc, "--node", name]
-            else:
-                args = [self.binaries.shop_threads]
-            args += ["--listen", address, "--third-parties", third_parties, *self._shop_args]
-            group = self._limit_memory(name)
-            program = self.programs.start(name, args, env=environment, **({"preexec_fn": group.enter} if group else {}))
-            program.wait_until(lambda a=address: web.answers(a, "/about"), "answering")
-            self.node_programs[name] = program
-
-    def _limit_memory(self, name):
-        if self._node_memory is None:
-            return None
-        group = MemoryGroup.make(f"penstock-demo-{os.getpid()}-{name}", self._node_memory)
-        if group is not None:
-            self._groups.append(group)
-        return group
-
-    @property
-    def memory_is_enforced(self):
-        return self._node_memory is None or len(self._groups) == len(NODES)
-
-    def remove_groups(self):
-        """Once all programs have ended."""
-        for group in self._groups:
-            group.remove()
-
     def _start_nginx(self):
-        keeps_alive = self.mode == "penstock"
+        upstream, location = self.nodes.location()
         config = os.path.join(self.directory, "nginx.conf")
         with open(config, "w") as file:
             file.write(
                 _NGINX.format(
                     directory=self.directory,
                     front=self.front,
-                    servers="\n".join(f"    server {address} max_fails=0;" for address in self.nodes.values()),
-                    keepalive="    keepalive 256;" if keeps_alive else "",
-                    connection='      proxy_http_version 1.1;\n      proxy_set_header Connection "";'
-                    if keeps_alive
-                    else "",
+                    servers="\n".join(f"    server {address} max_fails=0;" for address in self.nodes.front),
+                    upstream=upstream,
+                    location=location,
                 )
             )
         nginx = "/usr/sbin/nginx"
@@ -229,7 +201,7 @@ class Stage:
 
     def write_addresses(self, path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        addresses = {"shop": list(self.nodes.values()), "front": self.front, "third_parties": self.third_parties}
+        addresses = {"shop": list(self.nodes.metrics.values()) or self.nodes.front, "front": self.front, "third_parties": self.third_parties}
         if self.mode == "penstock":
             addresses.update(
                 controller=self.grpc, console=f"http://{self.console}", prometheus=f"http://{self.prometheus}"
