@@ -27,7 +27,7 @@ class SpecificValues {
   SpecificValues(const SpecificValues&) = delete;
   SpecificValues& operator=(const SpecificValues&) = delete;
 
-  void* get(pthread_key_t key) const noexcept;
+  void* get(pthread_key_t key) noexcept;
   // 0 or an error number.
   int set(pthread_key_t key, const void* value) noexcept;
   // As at the end of a thread: again while destructors set new ones, but not for ever.
@@ -39,11 +39,17 @@ class SpecificValues {
     std::uint32_t generation;
     void* value;
   };
+  // Programs have few keys, and many threads.
+  static constexpr std::size_t kFirst = 8;
   static constexpr std::size_t kPerBlock = 32;
   using Block = std::array<Value, kPerBlock>;
+  using Blocks = std::array<Block*, PTHREAD_KEYS_MAX / kPerBlock>;
+  Value* find(pthread_key_t key) noexcept;
   bool destroy_once() noexcept;
 
-  std::array<Block*, PTHREAD_KEYS_MAX / kPerBlock> blocks_{};
+  std::array<Value, kFirst> first_{};
+  // Of all keys, of which the first are not used; null: none of the others has a value.
+  Blocks* blocks_ = nullptr;
 };
 
 // A thread of an unmodified program, as a fiber. Its address is its pthread_t, told apart from the C library's by where

@@ -27,46 +27,58 @@ constinit std::array<Key, PTHREAD_KEYS_MAX> keys;
 }  // namespace
 
 SpecificValues::~SpecificValues() {
-  for (Block* block : blocks_) delete block;
+  if (blocks_ == nullptr) return;
+  for (Block* block : *blocks_) delete block;
+  delete blocks_;
 }
 
-void* SpecificValues::get(pthread_key_t key) const noexcept {
-  if (key >= PTHREAD_KEYS_MAX) return nullptr;
-  const Block* block = blocks_[key / kPerBlock];
-  if (block == nullptr) return nullptr;
-  const Value& value = (*block)[key % kPerBlock];
-  return value.generation == keys[key].generation.load(std::memory_order_relaxed) ? value.value : nullptr;
+SpecificValues::Value* SpecificValues::find(pthread_key_t key) noexcept {
+  if (key < kFirst) return &first_[key];
+  if (key >= PTHREAD_KEYS_MAX || blocks_ == nullptr) return nullptr;
+  Block* block = (*blocks_)[key / kPerBlock];
+  return block != nullptr ? &(*block)[key % kPerBlock] : nullptr;
+}
+
+void* SpecificValues::get(pthread_key_t key) noexcept {
+  const Value* value = find(key);
+  if (value == nullptr) return nullptr;
+  return value->generation == keys[key].generation.load(std::memory_order_relaxed) ? value->value : nullptr;
 }
 
 int SpecificValues::set(pthread_key_t key, const void* value) noexcept {
   if (key >= PTHREAD_KEYS_MAX) return EINVAL;
   const std::uint32_t generation = keys[key].generation.load(std::memory_order_acquire);
   if (generation % 2 == 0) return EINVAL;
-  Block*& block = blocks_[key / kPerBlock];
-  if (block == nullptr) {
+  Value* place = find(key);
+  if (place == nullptr) {
     if (value == nullptr) return 0;
+    if (blocks_ == nullptr) blocks_ = new (std::nothrow) Blocks{};
+    if (blocks_ == nullptr) return ENOMEM;
+    Block*& block = (*blocks_)[key / kPerBlock];
     block = new (std::nothrow) Block{};
     if (block == nullptr) return ENOMEM;
+    place = &(*block)[key % kPerBlock];
   }
-  (*block)[key % kPerBlock] = {generation, const_cast<void*>(value)};
+  *place = {generation, const_cast<void*>(value)};
   return 0;
 }
 
 bool SpecificValues::destroy_once() noexcept {
   bool any = false;
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    if (blocks_[i] == nullptr) continue;
-    for (std::size_t j = 0; j < kPerBlock; ++j) {
-      Value& value = (*blocks_[i])[j];
-      if (value.value == nullptr) continue;
-      const Key& key = keys[i * kPerBlock + j];
-      void* old = value.value;
-      value.value = nullptr;
-      auto* const destroy = key.destroy.load(std::memory_order_acquire);
-      if (value.generation != key.generation.load(std::memory_order_acquire) || destroy == nullptr) continue;
-      any = true;
-      destroy(old);
-    }
+  const auto destroy = [&any](std::size_t number, Value& value) {
+    if (value.value == nullptr) return;
+    const Key& key = keys[number];
+    void* old = value.value;
+    value.value = nullptr;
+    auto* const destroyer = key.destroy.load(std::memory_order_acquire);
+    if (value.generation != key.generation.load(std::memory_order_acquire) || destroyer == nullptr) return;
+    any = true;
+    destroyer(old);
+  };
+  for (std::size_t i = 0; i < kFirst; ++i) destroy(i, first_[i]);
+  for (std::size_t i = 0; blocks_ != nullptr && i < blocks_->size(); ++i) {
+    Block* block = (*blocks_)[i];
+    for (std::size_t j = 0; block != nullptr && j < kPerBlock; ++j) destroy(i * kPerBlock + j, (*block)[j]);
   }
   return any;
 }
@@ -97,7 +109,7 @@ PENSTOCK_INTERPOSED int pthread_key_delete(pthread_key_t key) noexcept {
 }
 
 PENSTOCK_INTERPOSED void* pthread_getspecific(pthread_key_t key) noexcept {
-  const ProgramThread* thread = ProgramThread::current();
+  ProgramThread* thread = ProgramThread::current();
   return thread != nullptr && thread->keeps_values() ? thread->specific.get(key) : real::pthread_getspecific(key);
 }
 

@@ -8,7 +8,7 @@ namespace penstock::interpose {
 // comparison, also for one that has long ended.
 class ThreadSlots {
  public:
-  static constexpr std::size_t kBytes = 1024;
+  static constexpr std::size_t kBytes = 512;
   static constexpr std::size_t kMost = 131'072;
 
   // Null: all are taken, or there is no memory.

@@ -275,6 +275,28 @@ void values_and_errno_of_a_thread() {
 
 int cleaned = 0;
 
+void many_keys() {
+  constexpr int kKeys = 200;
+  static std::atomic<int> seen;
+  seen = 0;
+  std::vector<pthread_key_t> keys(kKeys);
+  for (pthread_key_t& key : keys)
+    CHECK(pthread_key_create(&key, [](void* value) { seen += *static_cast<int*>(value); }) == 0);
+  in_threads(5, [&](int thread) {
+    std::vector<int>& values = *new std::vector<int>(kKeys, 1);
+    for (int i = 0; i < kKeys; ++i) CHECK(pthread_getspecific(keys[static_cast<size_t>(i)]) == nullptr);
+    for (int i = thread; i < kKeys; i += 3)
+      CHECK(pthread_setspecific(keys[static_cast<size_t>(i)], &values[static_cast<size_t>(i)]) == 0);
+    usleep(1000);
+    for (int i = 0; i < kKeys; ++i) {
+      void* mine = i >= thread && (i - thread) % 3 == 0 ? &values[static_cast<size_t>(i)] : nullptr;
+      CHECK(pthread_getspecific(keys[static_cast<size_t>(i)]) == mine);
+    }
+  });
+  CHECK(seen == 67 + 67 + 66 + 66 + 66);
+  for (pthread_key_t key : keys) CHECK(pthread_key_delete(key) == 0);
+}
+
 void cancellation() {
   for (void* (*fn)(void*) : {+[](void*) -> void* {
                                pthread_cleanup_push([](void*) { ++cleaned; }, nullptr);
@@ -376,6 +398,7 @@ int main() {
                {"conditions", conditions_and_futures},
                {"locks", locks_semaphores_barriers},
                {"values", values_and_errno_of_a_thread},
+               {"many keys", many_keys},
                {"cancellation", cancellation},
                {"signals", signals_interrupt},
                {"forks", forks}};
