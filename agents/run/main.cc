@@ -78,6 +78,10 @@ int run(int argc, char** argv) {
   app.add_option("--listen", listen,
                  "Where each process serves /metrics and /debug/fibers. Port 0 takes a free one, which the log tells")
       ->capture_default_str();
+  app.add_option("--threads", settings.threads,
+                 "Threads of the kernel in each process, on which the program's are placed in turn")
+      ->check(CLI::Range(1U, kMostThreads))
+      ->capture_default_str();
   app.add_flag("--stats", settings.stats, "Tell at the end of each process what it did");
   try {
     const int first = find_first_of_program(argc, argv);

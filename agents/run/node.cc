@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "agents/run/membership.h"
 #include "agents/run/settings.h"
@@ -34,7 +35,7 @@ constexpr auto kPatienceAtExit = std::chrono::seconds(5);
 // program holds its thread.
 class Node {
  public:
-  Node(const Settings& settings, const interpose::ProgramScheduler& program) : pid_(::getpid()) {
+  Node(const Settings& settings, const std::vector<interpose::ProgramScheduler>& program) : pid_(::getpid()) {
     const fiber::PlainCalls plain;
     sigset_t all, before;
     ::sigfillset(&all);
@@ -52,15 +53,16 @@ class Node {
   }
 
  private:
-  void serve(const Settings& settings, const interpose::ProgramScheduler& program) {
+  void serve(const Settings& settings, const std::vector<interpose::ProgramScheduler>& program) {
     try {
       struct sigaction pipe {};
       ::sigaction(SIGPIPE, nullptr, &pipe);
       // One scheduler thread of its own, for what a node does besides.
       Runtime runtime({.service = settings.service, .threads = 1});
       ::sigaction(SIGPIPE, &pipe, nullptr);
-      RuntimeAccess::adopt(runtime,
-                           std::make_unique<fiber::SchedulerThread>(program.inbox, program.heartbeat, program.thread));
+      for (const auto& [inbox, heartbeat, thread, handle] : program) {
+        RuntimeAccess::adopt(runtime, std::make_unique<fiber::SchedulerThread>(inbox, heartbeat, thread));
+      }
       http::Server server(runtime, {.address = settings.address,
                                     .port = settings.port,
                                     .serve_debug = true,
@@ -101,7 +103,7 @@ void tell_stats() {
 
 void end_node() { node->end(); }
 
-void begun(const interpose::ProgramScheduler& program) {
+void begun(const std::vector<interpose::ProgramScheduler>& program) {
   // What was made before is destroyed after the node's end, which still logs.
   spdlog::default_logger_raw();
   node = new Node(*settings, program);
@@ -117,7 +119,7 @@ void begun(const interpose::ProgramScheduler& program) {
     return;
   }
   if (settings->stats) std::atexit(tell_stats);
-  interpose::make_fibers_of_threads(begun);
+  interpose::make_fibers_of_threads(settings->threads, begun);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "agents/run/settings.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace penstock::run {
@@ -8,6 +9,7 @@ namespace {
 constexpr char kService[] = "PENSTOCK_RUN_SERVICE";
 constexpr char kAddress[] = "PENSTOCK_RUN_ADDRESS";
 constexpr char kPort[] = "PENSTOCK_RUN_PORT";
+constexpr char kThreads[] = "PENSTOCK_RUN_THREADS";
 constexpr char kPolicy[] = "PENSTOCK_RUN_POLICY";
 constexpr char kController[] = "PENSTOCK_RUN_CONTROLLER";
 constexpr char kNode[] = "PENSTOCK_RUN_NODE";
@@ -25,6 +27,7 @@ void Settings::publish() const {
   set(kService, service);
   set(kAddress, address);
   set(kPort, std::to_string(port));
+  set(kThreads, std::to_string(threads));
   set(kPolicy, policy_file);
   set(kController, controller);
   set(kNode, node);
@@ -37,6 +40,8 @@ std::optional<Settings> Settings::received() {
   if (settings.service.empty()) return std::nullopt;
   settings.address = value(kAddress);
   settings.port = static_cast<unsigned short>(std::strtoul(value(kPort).c_str(), nullptr, 10));
+  const auto threads = static_cast<unsigned>(std::strtoul(value(kThreads).c_str(), nullptr, 10));
+  settings.threads = std::clamp(threads, 1U, kMostThreads);
   settings.policy_file = value(kPolicy);
   settings.controller = value(kController);
   settings.node = value(kNode);

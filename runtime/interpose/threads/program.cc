@@ -1,6 +1,7 @@
 #include "runtime/interpose/threads/program.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -8,11 +9,15 @@
 #include <atomic>
 #include <boost/fiber/operations.hpp>
 #include <exception>
+#include <future>
+#include <memory>
+#include <vector>
 
 #include <spdlog/spdlog.h>
 
 #include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/scheduler.h"
+#include "runtime/fiber/scheduler_thread.h"
 #include "runtime/interpose/epoll_set.h"
 #include "runtime/interpose/real.h"
 #include "runtime/interpose/threads/program_thread.h"
@@ -20,16 +25,18 @@
 #include "runtime/interpose/threads/thread_data.h"
 
 PENSTOCK_REAL(pthread_self)
+PENSTOCK_REAL(pthread_sigmask)
 
 namespace penstock::interpose {
 namespace {
 
 enum class Mode { plain, wanted, running };
 constinit std::atomic<Mode> mode{Mode::plain};
-void (*tell_begun)(const ProgramScheduler&) = nullptr;
-// Never destroyed: fibers make threads until the process ends.
-ProgramScheduler* scheduler = nullptr;
-pthread_t scheduler_thread;
+void (*tell_begun)(const std::vector<ProgramScheduler>&) = nullptr;
+unsigned wanted_threads = 1;
+// Never destroyed: fibers make threads until the process ends. The first one is that of the first pthread_create().
+std::vector<ProgramScheduler>* schedulers = nullptr;
+constinit std::atomic<unsigned> placed{0};
 // After those of the runtime that the process may have besides.
 constexpr unsigned kSchedulerIndex = 1;
 
@@ -42,27 +49,52 @@ std::size_t default_stack_bytes() {
   return bytes;
 }
 
+// Never ends: the process does, as with threads of the kernel that still run then.
+ProgramScheduler begin_another(unsigned index, std::size_t stack_bytes) {
+  auto& thread = *new fiber::SchedulerThread({.index = index, .stack_bytes = stack_bytes});
+  std::promise<pthread_t> begun;
+  thread.inbox()->post([&begun, home = thread.inbox()] {
+    try {
+      take_signals(home, nullptr);
+      begun.set_value(real::pthread_self());
+    } catch (...) {
+      begun.set_exception(std::current_exception());
+    }
+  });
+  return {thread.inbox(), thread.heartbeat(), thread.thread(), begun.get_future().get()};
+}
+
 void begin_on_caller() {
   // Boost would end its scheduler, and wait for all fibers, when the thread ends, which is when the process does.
   const WithoutThreadExit for_ever;
   const fiber::PlainCalls plain;
+  const std::size_t stack_bytes = default_stack_bytes();
+  auto made = std::make_unique<std::vector<ProgramScheduler>>(1);
+  {
+    sigset_t all, before;
+    ::sigfillset(&all);
+    real::pthread_sigmask(SIG_BLOCK, &all, &before);
+    for (unsigned i = 1; i < wanted_threads; ++i) made->push_back(begin_another(kSchedulerIndex + i, stack_bytes));
+    real::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
   // Instead of the 50 us that the kernel may be late by default.
   ::prctl(PR_SET_TIMERSLACK, 1);
   boost::fibers::use_scheduling_algorithm<fiber::Scheduler>(
-      fiber::SchedulerOptions{.index = kSchedulerIndex, .stack_bytes = default_stack_bytes()});
-  fiber::Scheduler& made = *fiber::Scheduler::current();
-  scheduler_thread = real::pthread_self();
-  scheduler = new ProgramScheduler{made.inbox(), made.heartbeat(), static_cast<pid_t>(::gettid())};
+      fiber::SchedulerOptions{.index = kSchedulerIndex, .stack_bytes = stack_bytes});
+  fiber::Scheduler& mine = *fiber::Scheduler::current();
+  made->front() = {mine.inbox(), mine.heartbeat(), static_cast<pid_t>(::gettid()), real::pthread_self()};
   ProgramThread::adopt_caller();
-  take_signals(*ProgramThread::first_one(), made.inbox());
+  take_signals(mine.inbox(), ProgramThread::first_one());
+  schedulers = made.release();
   keep_listeners.store(true, std::memory_order_relaxed);
-  if (tell_begun != nullptr) tell_begun(*scheduler);
+  if (tell_begun != nullptr) tell_begun(*schedulers);
 }
 
 }  // namespace
 
-void make_fibers_of_threads(void (*begun)(const ProgramScheduler&)) {
+void make_fibers_of_threads(unsigned threads, void (*begun)(const std::vector<ProgramScheduler>&)) {
   tell_begun = begun;
+  wanted_threads = threads;
   keep_handlers();
   mode.store(Mode::wanted, std::memory_order_release);
 }
@@ -72,7 +104,12 @@ void make_plain_threads() noexcept {
   keep_listeners.store(false, std::memory_order_relaxed);
 }
 
-pthread_t program_scheduler_thread() noexcept { return scheduler_thread; }
+pthread_t scheduler_thread_of(const fiber::Inbox& home) noexcept {
+  for (const ProgramScheduler& scheduler : *schedulers) {
+    if (scheduler.inbox.get() == &home) return scheduler.handle;
+  }
+  return schedulers->front().handle;
+}
 
 std::shared_ptr<fiber::Inbox> home_of_new_thread() noexcept {
   if (mode.load(std::memory_order_acquire) == Mode::plain || fiber::PlainCalls::active()) return nullptr;
@@ -85,7 +122,8 @@ std::shared_ptr<fiber::Inbox> home_of_new_thread() noexcept {
       make_plain_threads();
     }
   }
-  return ProgramThread::current() != nullptr && scheduler != nullptr ? scheduler->inbox : nullptr;
+  if (ProgramThread::current() == nullptr || schedulers == nullptr) return nullptr;
+  return (*schedulers)[placed.fetch_add(1, std::memory_order_relaxed) % schedulers->size()].inbox;
 }
 
 }  // namespace penstock::interpose

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/fiber/heartbeat.h"
 #include "runtime/fiber/inbox.h"
@@ -13,23 +14,25 @@
 // A program whose threads become fibers: what penstock-run makes of a process.
 namespace penstock::interpose {
 
-// A scheduler on the thread that the program's first thread ran on.
+// A thread of the kernel's that runs some of the program's as fibers.
 struct ProgramScheduler {
   std::shared_ptr<fiber::Inbox> inbox;
   std::shared_ptr<const fiber::Heartbeat> heartbeat;
   pid_t thread;
+  pthread_t handle;
 };
 
-// From now on the first pthread_create() makes its caller a scheduler thread. `begun` is called on it before the first
-// fiber is made, once in a process; from a plain thread it would be called on that.
-void make_fibers_of_threads(void (*begun)(const ProgramScheduler&));
+// From now on the first pthread_create() makes its caller a scheduler thread, and so many besides that there are
+// `threads`; threads of the program are placed on them in turn. `begun` is called on the first before a fiber is made,
+// once in a process. From a plain thread it would be called on that.
+void make_fibers_of_threads(unsigned threads, void (*begun)(const std::vector<ProgramScheduler>&));
 // From now on threads are the C library's.
 void make_plain_threads() noexcept;
 
 // Where a thread that the caller makes is to run; null: it becomes a thread of the C library, as those of the runtime
 // itself and of plain threads.
 std::shared_ptr<fiber::Inbox> home_of_new_thread() noexcept;
-// Of the kernel.
-pthread_t program_scheduler_thread() noexcept;
+// The kernel's thread that runs those of that home.
+pthread_t scheduler_thread_of(const fiber::Inbox& home) noexcept;
 
 }  // namespace penstock::interpose

@@ -102,7 +102,6 @@ int ProgramThread::create(const std::shared_ptr<fiber::Inbox>& home, const pthre
   auto* thread = new (slot) ProgramThread(stack_bytes + kOwnFrames, start, argument);
   thread->home_ = home;
   if (const ProgramThread* maker = current()) thread->blocked = maker->blocked;
-  begin_mask(thread->blocked);
   if (detached == PTHREAD_CREATE_DETACHED) thread->state_.store(State::detached, std::memory_order_relaxed);
   counts.made.fetch_add(1, std::memory_order_relaxed);
   const std::uint64_t alive = counts.alive.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -112,17 +111,20 @@ int ProgramThread::create(const std::shared_ptr<fiber::Inbox>& home, const pthre
   *created = thread->handle();
   fiber::Scheduler* here = fiber::Scheduler::current();
   if (here != nullptr && here->inbox() == home) {
+    begin_mask(thread->blocked);
     here->start(*thread);
     return 0;
   }
   bool posted = false;
   try {
-    posted = home->post([thread] { fiber::Scheduler::current()->start(*thread); });
+    posted = home->post([thread] {
+      begin_mask(thread->blocked);
+      fiber::Scheduler::current()->start(*thread);
+    });
   } catch (const std::bad_alloc&) {
   }
   if (posted) return 0;
   counts.alive.fetch_sub(1, std::memory_order_relaxed);
-  end_mask(thread->blocked);
   thread->give_back();
   return EAGAIN;
 }

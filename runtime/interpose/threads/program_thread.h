@@ -62,6 +62,8 @@ class ProgramThread final : public fiber::Task {
   // Null: a thread of the C library.
   static ProgramThread* of(pthread_t handle) noexcept;
   pthread_t handle() const noexcept;
+  // The scheduler thread that it runs on.
+  const fiber::Inbox& home() const noexcept { return *home_; }
 
   // As a fiber of that scheduler thread. 0 or an error number.
   static int create(const std::shared_ptr<fiber::Inbox>& home, const pthread_attr_t* attributes, void* (*start)(void*),

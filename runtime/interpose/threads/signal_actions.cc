@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 
+#include "penstock/spin_lock.h"
 #include "runtime/fiber/plain_calls.h"
 #include "runtime/interpose/fd_watch.h"
 #include "runtime/interpose/guard.h"
@@ -81,10 +82,12 @@ int change(int number, const struct sigaction* wanted, struct sigaction* old) no
   if (!keeping.load(std::memory_order_acquire) || fiber::PlainCalls::active() || !known) {
     return real_sigaction(number, wanted, old);
   }
-  // A handler that runs meanwhile sees one or the other.
+  // A handler that runs meanwhile sees one or the other, here and on other threads.
   sigset_t all, before;
   ::sigfillset(&all);
   real::pthread_sigmask(SIG_BLOCK, &all, &before);
+  static constinit SpinLock changing;
+  changing.lock();
   Kept& mine = kept[static_cast<std::size_t>(number)];
   const struct sigaction previous = mine.get();
   struct sigaction installed {};
@@ -99,6 +102,7 @@ int change(int number, const struct sigaction* wanted, struct sigaction* old) no
   struct sigaction kernels {};
   const int result = real_sigaction(number, wanted != nullptr ? &installed : nullptr, &kernels);
   const int error = errno;
+  changing.unlock();
   real::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (result == 0 && old != nullptr) *old = kernels.sa_sigaction == come ? previous : kernels;
   errno = error;

@@ -10,7 +10,9 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string_view>
+#include <utility>
 
 #include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/scheduler.h"
@@ -20,15 +22,12 @@
 #include "runtime/interpose/threads/program_thread.h"
 #include "runtime/interpose/threads/signal_actions.h"
 
+PENSTOCK_REAL(pthread_kill)
 PENSTOCK_REAL(pthread_sigmask)
 PENSTOCK_REAL(pthread_self)
 
 namespace penstock::interpose {
 namespace {
-
-constinit std::shared_ptr<fiber::Inbox> home;
-pthread_t kernel_thread;
-constinit std::atomic<bool> taking{false};
 
 // Code in which a handler must not run: ours, and Boost's. Of what it calls, nothing is left half done that a handler
 // may touch.
@@ -66,33 +65,43 @@ struct Arrived {
   std::atomic<unsigned> times{0};
   siginfo_t info;
 };
-constinit std::array<Arrived, NSIG> arrived{};
 
-// Who blocks each, of how many.
-constinit std::array<unsigned, NSIG> blocked_by{};
-constinit unsigned threads = 0;
-sigset_t kernels;
+// Of one scheduler thread, and touched by that alone.
+struct Signals {
+  explicit Signals(std::shared_ptr<fiber::Inbox> inbox) : home(std::move(inbox)) {}
+  const std::shared_ptr<fiber::Inbox> home;
+  std::array<Arrived, NSIG> arrived{};
+  // Who blocks each, of how many.
+  std::array<unsigned, NSIG> blocked_by{};
+  unsigned threads = 0;
+  sigset_t kernels{};
+};
+// Never destroyed. Null: the thread runs no fibers of the program.
+constinit thread_local Signals* mine = nullptr;
 
 void apply_masks() noexcept {
   sigset_t wanted;
   ::sigemptyset(&wanted);
   for (int number = 1; number < NSIG; ++number) {
-    if (blocked_by[static_cast<std::size_t>(number)] == threads) ::sigaddset(&wanted, number);
+    if (mine->blocked_by[static_cast<std::size_t>(number)] == mine->threads) ::sigaddset(&wanted, number);
   }
-  if (std::memcmp(&wanted, &kernels, sizeof wanted) == 0) return;
-  kernels = wanted;
+  if (std::memcmp(&wanted, &mine->kernels, sizeof wanted) == 0) return;
+  mine->kernels = wanted;
   real::pthread_sigmask(SIG_SETMASK, &wanted, nullptr);
 }
 
 void count(const sigset_t& blocked, unsigned by) noexcept {
   for (int number = 1; number < NSIG; ++number) {
-    if (::sigismember(&blocked, number) == 1) blocked_by[static_cast<std::size_t>(number)] += by;
+    if (::sigismember(&blocked, number) == 1) mine->blocked_by[static_cast<std::size_t>(number)] += by;
   }
 }
 
+// Whether this is the thread of the program's first.
+bool is_first() noexcept { return ProgramThread::first_one()->handle() == real::pthread_self(); }
+
 ProgramThread* taker_of(int number) noexcept {
   ProgramThread* first = ProgramThread::first_one();
-  if (!first->ended() && ::sigismember(&first->blocked, number) == 0) return first;
+  if (is_first() && !first->ended() && ::sigismember(&first->blocked, number) == 0) return first;
   for (fiber::Properties& fiber : fiber::Scheduler::current()->fibers()) {
     ProgramThread* thread = ProgramThread::run_by(fiber.state);
     if (thread != nullptr && ::sigismember(&thread->blocked, number) == 0) return thread;
@@ -103,11 +112,16 @@ ProgramThread* taker_of(int number) noexcept {
 // On the dispatcher.
 void deliver() noexcept {
   for (int number = 1; number < NSIG; ++number) {
-    Arrived& signal = arrived[static_cast<std::size_t>(number)];
+    Arrived& signal = mine->arrived[static_cast<std::size_t>(number)];
     for (unsigned left = signal.times.exchange(0); left != 0; --left) {
       ProgramThread* thread = taker_of(number);
-      if (thread == nullptr) thread = ProgramThread::first_one();
-      thread->take_signal(number, signal.info);
+      if (thread == nullptr && is_first()) thread = ProgramThread::first_one();
+      if (thread != nullptr) {
+        thread->take_signal(number, signal.info);
+      } else {
+        // Whoever did not block it has ended meanwhile.
+        real::pthread_kill(ProgramThread::first_one()->handle(), number);
+      }
     }
   }
 }
@@ -122,38 +136,38 @@ bool may_run_here(int number, const void* context) noexcept {
 
 void come(int number, siginfo_t* info, void* context) noexcept {
   const int error = errno;
-  const bool ours = taking.load(std::memory_order_acquire) && fiber::Scheduler::current() != nullptr &&
-                    real::pthread_self() == kernel_thread;
-  if (!ours || may_run_here(number, context)) {
+  if (mine == nullptr || fiber::Scheduler::current() == nullptr || may_run_here(number, context)) {
     call_handler(number, info, context);
   } else {
-    Arrived& signal = arrived[static_cast<std::size_t>(number)];
+    Arrived& signal = mine->arrived[static_cast<std::size_t>(number)];
     signal.info = *info;
     signal.times.fetch_add(1);
-    home->interrupt(deliver);
+    mine->home->interrupt(deliver);
   }
   errno = error;
 }
 
-void take_signals(ProgramThread& first, const std::shared_ptr<fiber::Inbox>& inbox) {
-  home = inbox;
-  kernel_thread = real::pthread_self();
-  std::size_t next = 0;
-  ::dl_iterate_phdr(find_code, &next);
-  real::pthread_sigmask(SIG_SETMASK, nullptr, &first.blocked);
-  kernels = first.blocked;
-  begin_mask(first.blocked);
-  taking.store(true, std::memory_order_release);
+void take_signals(const std::shared_ptr<fiber::Inbox>& home, ProgramThread* first) {
+  if (first != nullptr) {
+    std::size_t next = 0;
+    ::dl_iterate_phdr(find_code, &next);
+  }
+  auto made = std::make_unique<Signals>(home);
+  real::pthread_sigmask(SIG_SETMASK, nullptr, &made->kernels);
+  mine = made.release();
+  if (first == nullptr) return;
+  first->blocked = mine->kernels;
+  begin_mask(first->blocked);
 }
 
 void begin_mask(const sigset_t& blocked) noexcept {
-  ++threads;
+  ++mine->threads;
   count(blocked, 1);
   apply_masks();
 }
 
 void end_mask(const sigset_t& blocked) noexcept {
-  --threads;
+  --mine->threads;
   count(blocked, -1U);
   apply_masks();
 }
@@ -202,7 +216,7 @@ bool handle(int number, siginfo_t& info) {
 }
 
 void begin_child_mask(const sigset_t& blocked) noexcept {
-  taking.store(false, std::memory_order_release);
+  mine = nullptr;
   real::pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
 }
 

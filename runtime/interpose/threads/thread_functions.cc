@@ -60,7 +60,7 @@ int join_until(pthread_t handle, void** result, clockid_t clock, const timespec*
 // What of a thread belongs to the processor and the kernel is its scheduler thread's.
 pthread_t kernel_thread_of(pthread_t handle) noexcept {
   const ProgramThread* thread = ProgramThread::of(handle);
-  return thread != nullptr ? program_scheduler_thread() : handle;
+  return thread != nullptr ? scheduler_thread_of(thread->home()) : handle;
 }
 
 bool has_ended(pthread_t handle) noexcept {

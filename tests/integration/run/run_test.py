@@ -19,6 +19,8 @@ import urllib.request
 RUN, FOLDER = sys.argv[1], sys.argv[2]
 HERE = os.path.dirname(os.path.abspath(__file__))
 PYTHON = "/usr/bin/python3"
+# Of the kernel, that run those of the program.
+THREADS = (1, 2, 4)
 
 
 def run(*command, **options):
@@ -32,8 +34,8 @@ def threads_of(pid):
 class Started:
     """A program by penstock-run that prints a line when it is ready."""
 
-    def __init__(self, *command):
-        self.process = subprocess.Popen([RUN, "--stats", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    def __init__(self, *command, threads=1):
+        self.process = subprocess.Popen([RUN, "--stats", "--threads", str(threads), *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         text=True)
         self.first_line = self.process.stdout.readline().strip()
 
@@ -50,20 +52,28 @@ class Started:
 class Same(unittest.TestCase):
     """What a program prints does not depend on who runs it."""
 
-    def assert_same(self, *command):
+    def assert_same(self, told, *command):
         plain = run(*command)
-        fibers = run(RUN, "--stats", *command)
         self.assertEqual(plain.returncode, 0, plain.stdout + plain.stderr)
-        self.assertEqual(fibers.returncode, 0, fibers.stdout + fibers.stderr)
-        self.assertEqual(plain.stdout, fibers.stdout)
-        return fibers.stderr
+        for threads in THREADS:
+            with self.subTest(threads=threads):
+                fibers = run(RUN, "--stats", "--threads", str(threads), *command)
+                self.assertEqual(fibers.returncode, 0, fibers.stdout + fibers.stderr)
+                self.assertEqual(plain.stdout, fibers.stdout)
+                self.assertRegex(fibers.stderr, told)
 
     def test_all_of_pthread(self):
-        told = self.assert_same(os.path.join(FOLDER, "threads_program"))
-        self.assertRegex(told, r"[0-9]+ threads were fibers, at most 1000 at a time")
+        self.assert_same(r"[0-9]+ threads were fibers, at most 1000 at a time", os.path.join(FOLDER, "threads_program"))
 
     def test_python(self):
-        self.assertIn("threads were fibers", self.assert_same(PYTHON, os.path.join(HERE, "threads_program.py")))
+        self.assert_same("threads were fibers", PYTHON, os.path.join(HERE, "threads_program.py"))
+
+
+class Parallel(unittest.TestCase):
+    def test_threads_of_the_kernel_run_at_once(self):
+        for threads in THREADS:
+            ran = run(RUN, "--threads", str(threads), os.path.join(FOLDER, "at_once"), str(threads))
+            self.assertEqual((ran.returncode, ran.stdout), (0, f"{threads} at once\n"), ran.stderr)
 
 
 class Unchanged(unittest.TestCase):
@@ -92,18 +102,23 @@ class Unchanged(unittest.TestCase):
         self.assertIn("/no/such/program", ran.stderr)
 
     def test_bad_options(self):
-        for options in (["--listen", "x"], ["--nonsense", "1"], ["--listen", "99999"], []):
+        for options in (["--listen", "x"], ["--nonsense", "1"], ["--threads", "0"], ["--listen", "99999"], []):
             self.assertEqual(run(RUN, *options).returncode, 2, options)
 
 
 class Server(unittest.TestCase):
-    """A thread for each connection, on one thread of the kernel."""
+    """A thread for each connection, on few of the kernel."""
 
     CONNECTIONS = 1000
 
     def test_serves_and_shows_its_threads(self):
+        for threads in THREADS:
+            with self.subTest(threads=threads):
+                self.serve(threads)
+
+    def serve(self, threads):
         resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-        server = Started(os.path.join(FOLDER, "thread_per_connection"))
+        server = Started(os.path.join(FOLDER, "thread_per_connection"), threads=threads)
         sockets = []
         try:
             began = time.monotonic()
