@@ -1,4 +1,6 @@
-"""What deciding costs: one turn of the fleet's tests for causes on the controller, CPU time of one core."""
+"""What deciding costs, CPU time of one core: one turn of the fleet's tests for causes on the controller, and one tick of a
+node, ten of which a second look at its upstreams while calls run. `guards` is the part of a tick that decides, with its
+data in the caches."""
 
 import json
 import subprocess
@@ -6,19 +8,30 @@ import subprocess
 import process
 import report
 
-TARGETS = ["bench-fleet-turn"]
+TARGETS = ["bench-fleet-turn", "bench-node-tick", "bench-guard-tick"]
 # Nodes, upstreams of each, and how many of these are in trouble.
 FLEETS = [(20, 10, 1), (100, 100, 5), (1000, 100, 0), (1000, 100, 10), (1000, 100, 100)]
+# Of 100 upstreams of a node.
+TROUBLED = [0, 50, 100]
 
 
 def run(build, options):
     core, _ = process.cores()
     rows = report.Rows()
+
+    def told(program, *arguments):
+        said = subprocess.run(["taskset", "-c", str(core), f"{build}/bench/tick/{program}", *map(str, arguments)],
+                              check=True, capture_output=True, text=True).stdout
+        return json.loads(said.splitlines()[-1])
+
     for _ in range(options.runs):
         for nodes, upstreams, troubled in FLEETS:
-            said = subprocess.run(["taskset", "-c", str(core), f"{build}/bench/tick/bench-fleet-turn", str(nodes),
-                                   str(upstreams), str(troubled)], check=True, capture_output=True, text=True).stdout
-            told = json.loads(said.splitlines()[-1])
-            rows.add(f"{nodes} nodes x {upstreams}, {troubled} in trouble", "controller", turn_ms=told["turn_ms"],
-                     longest_turn_ms=told["longest_turn_ms"])
+            turn = told("bench-fleet-turn", nodes, upstreams, troubled)
+            rows.add(f"{nodes} nodes x {upstreams}, {troubled} in trouble", "controller", turn_ms=turn["turn_ms"],
+                     longest_turn_ms=turn["longest_turn_ms"])
+        for troubled in TROUBLED:
+            for program, subject in (("bench-node-tick", "node"), ("bench-guard-tick", "guards")):
+                tick = told(program, 100, troubled)
+                rows.add(f"100 upstreams, {troubled} in trouble", subject, tick_us=tick["tick_us"],
+                         p99_tick_us=tick["p99_tick_us"])
     return rows.medians()

@@ -96,6 +96,7 @@ struct Admission::State {
   }
 
   void expire(Instant now, std::vector<Verdict>& decided) {
+    if (queue.size() == 0) return;
     for (Ticket* t = queue.oldest(); t && t->enqueued + queue.policy().max_wait <= now; t = queue.oldest()) {
       refuse(*t, RejectReason::queue_timeout, decided);
     }

@@ -50,6 +50,10 @@ void CircuitBreaker::State::judge_rules(Instant now) {
 }
 
 void CircuitBreaker::State::judge_usefulness(Instant now, double pressure) {
+  if (!policy.usefulness || usefulness.at_least(kThresholdPressed, typical_patience())) {
+    below_since.reset();
+    return;
+  }
   const auto estimate = usefulness.estimate(typical_patience(), now);
   const double p = std::clamp(pressure, 0.0, 1.0);
   const double threshold = kThresholdPlenty + (kThresholdPressed - kThresholdPlenty) * p * p;
@@ -59,7 +63,7 @@ void CircuitBreaker::State::judge_usefulness(Instant now, double pressure) {
     if (estimate->upper < threshold) return true;
     return silent && usefulness.hanging() && usefulness.fruitless() >= kHangingCalls && estimate->value < threshold;
   };
-  if (!policy.usefulness || !estimate || !low()) {
+  if (!estimate || !low()) {
     below_since.reset();
     return;
   }

@@ -105,10 +105,15 @@ int fallback_limit(const PoolPolicy& policy, std::int64_t bytes_per_request) {
 
 int bulkhead(const UpstreamPolicy& policy, std::int64_t memory_bytes, std::int64_t used_by_others,
              std::int64_t bytes_per_request) {
+  return bulkhead(policy.memory_share, policy.limit.min, policy.limit.max, memory_bytes, used_by_others,
+                  bytes_per_request);
+}
+
+int bulkhead(double memory_share, int min, int max, std::int64_t memory_bytes, std::int64_t used_by_others,
+             std::int64_t bytes_per_request) {
   const double left = static_cast<double>(std::max<std::int64_t>(memory_bytes - used_by_others, 0));
-  const double n = left * policy.memory_share / static_cast<double>(std::max<std::int64_t>(bytes_per_request, 1));
-  return static_cast<int>(
-      std::clamp(std::floor(n), static_cast<double>(policy.limit.min), static_cast<double>(policy.limit.max)));
+  const double n = left * memory_share / static_cast<double>(std::max<std::int64_t>(bytes_per_request, 1));
+  return static_cast<int>(std::clamp(std::floor(n), static_cast<double>(min), static_cast<double>(max)));
 }
 
 }  // namespace penstock::decision

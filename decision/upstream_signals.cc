@@ -6,9 +6,11 @@
 namespace penstock::decision {
 namespace {
 
-constexpr double kFastHalfLife = 0.5;
-constexpr double kSlowHalfLife = 10;
+// Half-lives: of the fast mean 0.5 s, of the slow one 10 s, of the usual calls in flight a minute; powers of each
+// other, so that one exponential serves all.
 constexpr double kUsualInFlightHalfLife = 60;
+// Below, a mean that fades is none: processors are slow with the smallest numbers.
+constexpr double kFaded = 1e-9;
 // Answers behind one value of W: its standard error is a third of the spread of latencies.
 constexpr std::int64_t kWindow = 10;
 // Up to this W / W_b the calls in flight count as usual.
@@ -32,9 +34,17 @@ void UpstreamSignals::tick(const UpstreamCounts& counts, bool frozen, Instant no
   if (elapsed > Duration::zero()) {
     const double dt = seconds(elapsed);
     const double x = static_cast<double>(ok) / dt;
-    fast_ += (1 - std::exp2(-dt / kFastHalfLife)) * (x - fast_);
-    slow_ += (1 - std::exp2(-dt / kSlowHalfLife)) * (x - slow_);
-    usual_in_flight_ *= std::exp2(-dt / kUsualInFlightHalfLife);
+    const double kept = std::exp2(-dt / kUsualInFlightHalfLife);
+    const double kept3 = kept * kept * kept;
+    const double kept_slow = kept3 * kept3;
+    const double kept_slow4 = kept_slow * kept_slow * kept_slow * kept_slow;
+    const double kept_slow16 = kept_slow4 * kept_slow4 * kept_slow4 * kept_slow4;
+    fast_ += (1 - kept_slow16 * kept_slow4) * (x - fast_);
+    slow_ += (1 - kept_slow) * (x - slow_);
+    usual_in_flight_ *= kept;
+    for (double* mean : {&fast_, &slow_, &usual_in_flight_}) {
+      if (*mean < kFaded) *mean = 0;
+    }
   }
   window_calls_ += ok;
   window_latency_ += latency;

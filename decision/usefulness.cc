@@ -24,6 +24,9 @@ constexpr Duration kLongestHorizon = std::chrono::seconds(16);
 // Silence that is believed when most calls fail at once instead of hanging: a restart of the upstream is not its death.
 constexpr Duration kFailingSilence = std::chrono::milliseconds(1500);
 
+// Evidence below this weight is none.
+constexpr double kForgotten = 1e-9;
+
 // Bins up to this one are left so soon that the calls in them need not be counted before.
 constexpr int kLastShortBin = 3;
 
@@ -41,6 +44,7 @@ Duration Usefulness::horizon(Duration patience) {
 
 void Usefulness::reset(Instant now) {
   bins_ = {};
+  used_ = 0;
   decayed_ = now;
   last_success_ = now;
   fruitless_ = fruitless_fast_ = 0;
@@ -69,8 +73,13 @@ void Usefulness::without_success(Bin& bin, double& sum, double& run_sum) {
   }
 }
 
+Usefulness::Bin& Usefulness::evidence(int bin) {
+  used_ = std::max(used_, bin + 1);
+  return bins_[static_cast<std::size_t>(bin)];
+}
+
 void Usefulness::survived(int bin, Instant started) {
-  Bin& from = bins_[static_cast<std::size_t>(bin)];
+  Bin& from = evidence(bin);
   leave(from, started);
   without_success(from, from.survivor, from.run_survivor);
   if (bin == 0) count_fruitless(started);
@@ -80,7 +89,7 @@ void Usefulness::survived(int bin, Instant started) {
 }
 
 void Usefulness::succeeded(int bin, Instant started, Instant now) {
-  Bin& b = bins_[static_cast<std::size_t>(bin)];
+  Bin& b = evidence(bin);
   leave(b, started);
   b.success += 1;
   b.run = 0;
@@ -94,6 +103,7 @@ void Usefulness::tell(const Short& calls) {
   b.in_flight += calls.begun - calls.succeeded;
   b.starts += calls.starts;
   if (calls.succeeded == 0) return;
+  used_ = std::max(used_, 1);
   b.success += static_cast<double>(calls.succeeded);
   b.run = 0;
   b.run_failure = b.run_survivor = 0;
@@ -102,7 +112,7 @@ void Usefulness::tell(const Short& calls) {
 }
 
 void Usefulness::failed(int bin, Instant started, bool fast) {
-  Bin& b = bins_[static_cast<std::size_t>(bin)];
+  Bin& b = evidence(bin);
   leave(b, started);
   without_success(b, b.failure, b.run_failure);
   if (bin == 0) count_fruitless(started);
@@ -118,7 +128,8 @@ void Usefulness::gone(int bin, Instant started) { leave(bins_[static_cast<std::s
 void Usefulness::decay(Instant now) {
   if (decayed_ && now > *decayed_) {
     const double kept = std::exp2(-seconds(now - *decayed_) / kHalfLife);
-    for (Bin& bin : bins_) {
+    for (int i = 0; i < used_; ++i) {
+      Bin& bin = bins_[static_cast<std::size_t>(i)];
       bin.success *= kept;
       bin.failure *= kept;
       bin.survivor *= kept;
@@ -126,7 +137,10 @@ void Usefulness::decay(Instant now) {
       bin.run_survivor *= kept;
       // Nothing is left of what the run was measured against.
       if (bin.left() < 0.1) bin.run = 0;
+      // Not even a number that processors are slow with.
+      if (bin.left() < kForgotten) bin.success = bin.failure = bin.survivor = bin.run_failure = bin.run_survivor = 0;
     }
+    while (used_ > 0 && bins_[static_cast<std::size_t>(used_ - 1)].left() == 0) --used_;
     if (bins_[0].left() < 0.1) fruitless_ = fruitless_fast_ = 0;
   }
   decayed_ = now;
@@ -140,6 +154,11 @@ double Usefulness::lived_through(int bin, Instant now) const {
   const double to = seconds(kEdges[static_cast<std::size_t>(bin + 1)]);
   const double calls = static_cast<double>(b.in_flight);
   return std::clamp((age_sum - calls * from) / (to - from), 0.0, calls);
+}
+
+bool Usefulness::at_least(double value, Duration patience) const {
+  const Bin& first = bins_[0];
+  return patience >= kEdges[1] && first.left() >= kIdentified && first.success >= value * first.left();
 }
 
 std::optional<Usefulness::Estimate> Usefulness::estimate(Duration patience, Instant now) const {

@@ -75,6 +75,8 @@ class Usefulness {
   };
   // Unset without any evidence.
   std::optional<Estimate> estimate(Duration patience, Instant now) const;
+  // Cheaper: at least so much, and identified, by what is answered within the first bin alone.
+  bool at_least(double value, Duration patience) const;
 
   // Calls since the last success that got past bin 0, or failed in it.
   std::int64_t fruitless() const { return fruitless_; }
@@ -105,11 +107,15 @@ class Usefulness {
     double left() const { return success + failure + survivor; }
   };
   double lived_through(int bin, Instant now) const;
+  // To which evidence is added.
+  Bin& evidence(int bin);
   void without_success(Bin& bin, double& sum, double& run_sum);
   void leave(Bin& bin, Instant started);
   void count_fruitless(Instant started);
 
   std::array<Bin, kBins> bins_{};
+  // The others have no evidence.
+  int used_ = 0;
   std::optional<Instant> decayed_;
   Instant last_success_{};
   std::int64_t fruitless_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <string>
 #include <utility>
 
 #include "penstock/decision/memory_guard.h"
@@ -53,12 +54,10 @@ void Registry::tick(Instant now) {
     budget += PoolAccess::memory_bytes(*pool);
     in_pools += pool->in_flight() + pool->queue_length();
   }
-  std::vector<int> calls;
+  std::vector<UpstreamAccess::Load> loads;
+  loads.reserve(upstreams.size());
   int in_calls = 0;
-  for (const Upstream* upstream : upstreams) {
-    const Runtime::UpstreamStats stats = UpstreamAccess::stats(*upstream, now);
-    in_calls += calls.emplace_back(stats.in_flight + stats.waiting);
-  }
+  for (Upstream* upstream : upstreams) in_calls += loads.emplace_back(UpstreamAccess::load(*upstream, now)).calls;
   // Work that no pool admitted shows in its calls only.
   const int in_flight = std::max(in_pools, in_calls);
   const auto resident = static_cast<std::int64_t>(telemetry::resident_bytes());
@@ -83,18 +82,19 @@ void Registry::tick(Instant now) {
   const Duration wall = std::chrono::system_clock::now().time_since_epoch();
 
   for (std::size_t i = 0; i < upstreams.size(); ++i) {
-    // What may be in or waiting for it is bounded by memory; limit.max bounds only what is in it.
-    decision::UpstreamPolicy policy = UpstreamAccess::policy(*upstreams[i]);
-    policy.limit.max = std::numeric_limits<int>::max();
-    const UpstreamAccess::Asks asks = UpstreamAccess::tick(
-        *upstreams[i], {.now = now,
-                        .wall = wall,
-                        .memory_pressure = pressure,
-                        .bulkhead = decision::bulkhead(policy, for_requests, (in_flight - calls[i]) * each, each),
-                        .run_delay = run_delay,
-                        .may_test = calendar_.may_test(policy.name)});
+    // What may be in or waiting for it is bounded by memory; the policy's max bounds only what is in it.
+    const auto& [calls, min, share] = loads[i];
+    const int most =
+        decision::bulkhead(share, min, std::numeric_limits<int>::max(), for_requests, (in_flight - calls) * each, each);
+    const std::string& name = upstreams[i]->name();
+    const UpstreamAccess::Asks asks = UpstreamAccess::tick(*upstreams[i], {.now = now,
+                                                                           .wall = wall,
+                                                                           .memory_pressure = pressure,
+                                                                           .bulkhead = most,
+                                                                           .run_delay = run_delay,
+                                                                           .may_test = calendar_.may_test(name)});
     in_trouble = in_trouble || asks.in_trouble || asks.testing;
-    if (asks.wants_test || asks.testing) calendar_.ask(policy.name, asks.testing, wall);
+    if (asks.wants_test || asks.testing) calendar_.ask(name, asks.testing, wall);
   }
   calendar_.resolve();
   in_trouble_.store(in_trouble, std::memory_order_relaxed);

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "penstock/decision/policy.h"
 #include "penstock/error.h"
 #include "runtime/fiber/locals.h"
 #include "runtime/fiber/task_name.h"
@@ -26,6 +27,8 @@ struct RequestAccount {
   std::vector<std::pair<const std::string*, Duration>> waiting;
   // What the request's client said; invalid: nothing. Sent on to upstreams.
   http::TraceContext trace;
+  // The request's: its calls to upstreams wait in the order of it.
+  decision::Priority priority = decision::Priority::normal;
 
   void add_waiting(const std::string* upstream, Duration d);
 };

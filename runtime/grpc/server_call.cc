@@ -164,7 +164,7 @@ void ServerCall::serve(fiber::RequestAccount& account) {
   Pool* pool = nullptr;
   if (server_->options.admission) {
     const RouteDecision decided = RuntimeAccess::state(server_->runtime).registry->route(method_.path);
-    priority_ = decided.priority;
+    account.priority = priority_ = decided.priority;
     if (decided.deadline) deadline_ = std::min(deadline_, arrived_ + *decided.deadline);
     pool = decided.pool;
   }

@@ -133,7 +133,7 @@ void Exchange::State::handle(const RouteHandler& handler) {
   if (options.cancel_on_disconnect && !connection.thread().draining) bounded.hangup.emplace(connection);
   if (options.admission && !route->auxiliary) {
     const RouteDecision decided = connection.thread().server.registry.route(request.path);
-    priority = decided.priority;
+    account->priority = priority = decided.priority;
     if (decided.deadline) deadline = std::min(deadline, arrived + *decided.deadline);
     if (deadline != Instant::max()) bounded.deadline.emplace(deadline);
     connection.thread().server.registry.door().enter(decided.priority);

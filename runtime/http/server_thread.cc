@@ -147,6 +147,7 @@ void ServerThread::give_account(std::shared_ptr<fiber::RequestAccount> account) 
   account->running = account->ready = Duration::zero();
   account->waiting.clear();
   account->trace = {};
+  account->priority = decision::Priority::normal;
   accounts_.push_back(std::move(account));
 }
 

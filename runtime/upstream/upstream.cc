@@ -35,6 +35,7 @@ void Upstream::begin_slowly(Call::State& call, Instant arrived, Instant request_
 
   Waiting waiting({.what = "a place in upstream", .name = &state.name});
   call.fiber = &waiting;
+  if (const auto& account = fiber::current().account) call.priority = account->priority;
   Guard::Answer answer{Guard::Offer::go};
   // Under the lock.
   const auto settled = [&](const Guard::Answer& given) {

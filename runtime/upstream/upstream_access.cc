@@ -23,6 +23,16 @@ void UpstreamAccess::apply(Upstream& upstream, const decision::UpstreamPolicy& p
   });
 }
 
+UpstreamAccess::Load UpstreamAccess::load(Upstream& upstream, Instant now) {
+  Upstream::State& state = *upstream.state_;
+  // What there is to tell is told by the tick that follows.
+  Upstream::State::Effects effects;
+  std::lock_guard guard(state.lock);
+  state.sweep_and_age(now, effects.decided);
+  const decision::UpstreamPolicy& policy = state.guard.policy();
+  return {state.guard.in_flight() + state.guard.waiting(), policy.limit.min, policy.memory_share};
+}
+
 UpstreamAccess::Asks UpstreamAccess::tick(Upstream& upstream, const decision::UpstreamGuard::Tick& tick) {
   Upstream::State& state = *upstream.state_;
   Asks asks{};

@@ -31,6 +31,15 @@ struct UpstreamAccess {
 
   // In shadow mode limits and breaker are computed and exported, and refuse nothing.
   static void apply(Upstream& upstream, const decision::UpstreamPolicy& policy, bool shadow, Instant now);
+  // What the ticker weighs it by; the first half of its tick.
+  struct Load {
+    // In it or waiting for it.
+    int calls;
+    // Of the policy.
+    int min;
+    double memory_share;
+  };
+  static Load load(Upstream& upstream, Instant now);
   struct Asks {
     bool wants_test;
     bool testing;

@@ -31,7 +31,8 @@ Upstream::State::State(const decision::UpstreamPolicy& given, bool guarded, Metr
       refusals(metrics.counter("penstock_upstream_refused_total",
                                "Calls that the upstream refused for being too many; they count as errors as well.",
                                {{"upstream", name}})),
-      shards(new Shard[telemetry::shard_count()]),
+      shard_count(telemetry::shard_count()),
+      shards(new Shard[shard_count]),
       guard(given, guarded, false, std::hash<std::string>()(given.name)),
       places_(guard.places()) {
   for (std::size_t i = 0; i < outcomes.size(); ++i) {
@@ -87,29 +88,46 @@ void Upstream::State::end_slowly(Call::State& call, decision::GuardedOutcome out
 void Upstream::State::sweep(bool close, Instant at, std::vector<decision::Verdict>& decided) {
   if (open_shards == 0) return;
   int places = 0;
-  for (std::size_t i = 0; i < telemetry::shard_count(); ++i) {
+  for (std::size_t i = 0; i < shard_count; ++i) {
     Shard& shard = shards[i];
     if (!shard.open) continue;
     std::lock_guard of_shard(shard.lock);
-    guard.collect(shard.lane, std::exchange(shard.ended, {}), at);
-    const int kept = close ? 0 : std::min(shard.credit, 2 * kBatch);
-    places += shard.credit - kept;
-    shard.credit = kept;
+    places += collect(shard, close ? 0 : 2 * kBatch, at);
     shard.open = !close;
   }
   if (close) open_shards = 0;
   if (places != 0) guard.give_back_places(places, at, decided);
 }
 
+int Upstream::State::collect(Shard& shard, int kept, Instant at) {
+  guard.collect(shard.lane, std::exchange(shard.ended, {}), at);
+  const int places = std::max(0, shard.credit - kept);
+  shard.credit -= places;
+  return places;
+}
+
+void Upstream::State::sweep_and_age(Instant at, std::vector<decision::Verdict>& decided) {
+  int places = 0;
+  for (std::size_t i = 0; i < shard_count; ++i) {
+    Shard& shard = shards[i];
+    if (!shard.used) continue;
+    std::lock_guard of_shard(shard.lock);
+    if (shard.open) places += collect(shard, 2 * kBatch, at);
+    guard.age(shard.lane, at);
+  }
+  aged_ = at;
+  if (places != 0) guard.give_back_places(places, at, decided);
+}
+
 bool Upstream::State::open_shard(Instant at) {
   if (!guard.steady(at)) return false;
-  const int places = std::min(kBatch, guard.free_places() / static_cast<int>(2 * telemetry::shard_count()));
+  const int places = std::min(kBatch, guard.free_places() / static_cast<int>(2 * shard_count));
   if (places <= 0) return false;
   Shard& shard = mine();
   std::lock_guard of_shard(shard.lock);
   shard.credit += guard.reserve(places);
   if (shard.open) return true;
-  shard.open = true;
+  shard.open = shard.used = true;
   ++open_shards;
   shard.timeout = guard.timeout_in_force();
   shard.longest_patience = guard.policy().timeout;
@@ -118,11 +136,7 @@ bool Upstream::State::open_shard(Instant at) {
 }
 
 void Upstream::State::tick(const decision::UpstreamGuard::Tick& tick, Effects& effects) {
-  sweep(false, tick.now, effects.decided);
-  for (std::size_t i = 0; i < telemetry::shard_count(); ++i) {
-    std::lock_guard of_shard(shards[i].lock);
-    guard.age(shards[i].lane, tick.now);
-  }
+  if (aged_ != tick.now) sweep_and_age(tick.now, effects.decided);
   guard.tick(tick, effects.decided);
 }
 

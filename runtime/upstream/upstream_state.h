@@ -33,6 +33,8 @@ struct alignas(telemetry::kApart) Upstream::Shard {
   // and nothing to tell; it may have calls.
   bool open = false;
   int credit = 0;
+  // It has been open: before that it has no calls. Guarded by the upstream's lock.
+  bool used = false;
   // What the guard has not been told yet, besides what the lane knows.
   decision::Ended ended;
   // Of the policy in force.
@@ -78,9 +80,11 @@ struct Upstream::State {
 
   // Takes in what the shards counted. `close`: also their places, and closes them.
   void sweep(bool close, Instant at, std::vector<decision::Verdict>& decided);
+  // The same, and ages calls.
+  void sweep_and_age(Instant at, std::vector<decision::Verdict>& decided);
   // Lets the calling thread do by itself what follows, if there is place enough for all threads to do so.
   bool open_shard(Instant at);
-  // Ages calls, and has the guard judge.
+  // Has the guard judge, after sweep_and_age() of this very moment.
   void tick(const decision::UpstreamGuard::Tick& tick, Effects& effects);
   Runtime::UpstreamStats stats(Instant at) const;
   // Much slower than usual, or under test for the cause. Of an upstream that nobody calls nothing is known.
@@ -94,6 +98,7 @@ struct Upstream::State {
   Histogram& duration;
   std::array<Counter*, kUpstreamOutcomes.size()> outcomes{};
   Counter& refusals;
+  const std::size_t shard_count;
   const std::unique_ptr<Shard[]> shards;
 
   // Apart from what every call reads.
@@ -109,10 +114,13 @@ struct Upstream::State {
   std::uint64_t slow_paths = 0;
 
  private:
+  // Takes in what an open shard counted; what it has of places beyond `kept` is returned.
+  int collect(Shard& shard, int kept, Instant at);
   Shard& mine() const { return shards[telemetry::shard().index]; }
   void settle(Effects& effects, Instant at);
   void tell(const Upstream& upstream, const Effects& effects) const;
 
+  Instant aged_{};
   // As they were when it was last settled.
   int places_ = 0;
   bool obeys_rate_ = false;

@@ -48,7 +48,8 @@ class Upstream {
     std::unique_ptr<State> state_;
   };
 
-  // From a fiber. Waits for a place under the limit, at most until the call's deadline; probes of the breaker do not
+  // From a fiber. Waits for a place under the limit, in the order of the priority of the request that the fiber works
+  // for (normal if for none), at most until the call's deadline; probes of the breaker do not
   // wait. Throws Cancelled, or Rejected: breaker (also when it opens while this waits), limit (memory allows no more to
   // wait, or the upstream refuses more), queue_timeout, deadline (it has passed, or less is left than recent calls took
   // at least).

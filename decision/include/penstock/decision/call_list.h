@@ -47,19 +47,24 @@ class CallList {
   // Calls passed(call, bin) for each call that has grown past edges[bin].
   template <class F>
   void for_each_aged(const std::array<Duration, kBins>& edges, Instant now, F&& passed) {
+    if (now < next_edge_ && (!fresh_ || now - fresh_->started < edges[1])) return;
     take_in_fresh();
+    next_edge_ = Instant::max();
     for (std::size_t k = 1; k < kBins; ++k) {
       while (cursors_[k] && now - cursors_[k]->started >= edges[k]) {
         Call& call = *cursors_[k];
         cursors_[k] = call.next;
         passed(call, static_cast<int>(k));
       }
+      if (cursors_[k] && cursors_[k]->started + edges[k] < next_edge_) next_edge_ = cursors_[k]->started + edges[k];
     }
   }
 
   // Calls passed(call) for each call that has grown older than `over`, once.
   template <class F>
   void for_each_slow(Duration over, Instant now, F&& passed) {
+    const Call* oldest = slow_cursor_ ? slow_cursor_ : fresh_;
+    if (!oldest || now - oldest->started <= over) return;
     take_in_fresh();
     while (slow_cursor_ && now - slow_cursor_->started > over) {
       Call& call = *slow_cursor_;
@@ -78,6 +83,7 @@ class CallList {
 
   void take_in_fresh() {
     if (!fresh_) return;
+    next_edge_ = Instant::min();
     for (Call*& cursor : cursors_) {
       if (!cursor) cursor = fresh_;
     }
@@ -93,6 +99,8 @@ class CallList {
   std::uint32_t round_ = 0;
   std::array<Call*, kBins> cursors_{};
   Call* slow_cursor_ = nullptr;
+  // No call that any cursor stands at passes an edge before.
+  Instant next_edge_ = Instant::max();
 };
 
 }  // namespace penstock::decision

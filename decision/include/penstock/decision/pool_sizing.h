@@ -40,7 +40,8 @@ PoolSize size_pool(const PoolPolicy& policy, const PoolObservation& observed, in
 inline constexpr double kCpuCeiling = 0.95;
 
 // From the limit in force towards what is right: growth at once; shrinking, when it may, by at most kShrinkStep; and
-// what differs by no more than kBand and reaches no bound is left alone: the arrivals of a few seconds vary by that much.
+// what differs by no more than kBand and reaches no bound is left alone: the arrivals of a few seconds vary by that
+// much.
 int next_limit(int current, const PoolSize& size, bool may_shrink);
 inline constexpr double kBand = 0.15;
 inline constexpr double kShrinkStep = 0.2;
@@ -51,6 +52,9 @@ int fallback_limit(const PoolPolicy& policy, std::int64_t bytes_per_request);
 // Requests that may be in or waiting for one upstream: its share of the memory that is left, at least limit.min, at
 // most limit.max.
 int bulkhead(const UpstreamPolicy& policy, std::int64_t memory_bytes, std::int64_t used_by_others,
+             std::int64_t bytes_per_request);
+// The same, within [min, max].
+int bulkhead(double memory_share, int min, int max, std::int64_t memory_bytes, std::int64_t used_by_others,
              std::int64_t bytes_per_request);
 
 }  // namespace penstock::decision

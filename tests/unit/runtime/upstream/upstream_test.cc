@@ -145,6 +145,35 @@ TEST_F(UpstreamOfTwo, CallsWaitForAPlaceAndTheWaitIsTheUpstreams) {
   EXPECT_EQ(stats().ok, 3u);
 }
 
+TEST_F(UpstreamOfTwo, CallsWaitInTheOrderOfTheirRequestsPriority) {
+  Threads threads;
+  std::vector<std::string> order;
+  threads.run([&] {
+    std::optional<Upstream::Call> first = upstream->begin(), second = upstream->begin();
+    std::vector<Fiber> waiting;
+    const auto asks = [&](const char* name, std::optional<decision::Priority> priority) {
+      waiting.push_back(spawn(name, [&, name, priority] {
+        if (priority) {
+          auto account = std::make_shared<fiber::RequestAccount>();
+          account->priority = *priority;
+          fiber::set_account(account);
+        }
+        // What a request has others do for it is its own.
+        spawn(name, [&, name] { upstream->call([&] { order.push_back(name); }); }).join();
+        fiber::set_account(nullptr);
+      }));
+    };
+    asks("low", decision::Priority::low);
+    asks("none", std::nullopt);
+    asks("critical", decision::Priority::critical);
+    EXPECT_TRUE(eventually([&] { return stats().waiting == 3; }));
+    first->finish(CallOutcome::ok);
+    for (Fiber& fiber : waiting) fiber.join();
+    second->finish(CallOutcome::ok);
+  });
+  EXPECT_THAT(order, testing::ElementsAre("critical", "none", "low"));
+}
+
 TEST_F(UpstreamOfTwo, WaitsNoLongerThanTheDeadline) {
   Threads threads;
   threads.run([&] {
