@@ -421,7 +421,7 @@ void Scheduler::serve() {
   }
   // The youngest first: it may use the older ones.
   while (!kept_.empty()) kept_.pop_back();
-  end_workers();
+  end_workers(parked_count_);
 }
 
 // Free functions of fiber_state.h.

@@ -50,7 +50,8 @@ struct RunWatch {
 //
 // What is ready is in a queue, first come first served: fibers that go on, and tasks that have not started. A task is
 // taken by a worker fiber: the one that has just ended another task takes it in place, without a switch; else the one
-// that was parked last, whose stack is the hottest; else one is made.
+// that was parked last, whose stack is the hottest; else one is made. Workers beyond a number that were parked for a
+// whole second end in pieces, so that a burst's end and the next burst do not pay for their stacks.
 //
 // When the queue is empty, every kSwitchesPerTurn switches and tasks, and when the last one was a millisecond ago, the
 // dispatcher context takes a turn: it takes in what other threads sent, ends the waits whose time has come, looks for
@@ -153,6 +154,18 @@ class Scheduler final : public boost::fibers::algo::algorithm {
 
  private:
   class Bell;
+  // When workers that nobody needs are ended.
+  class Surplus final : public Timer {
+   public:
+    explicit Surplus(Scheduler& scheduler) : scheduler_(scheduler) {}
+    // The fewest that were parked at a time since it was set.
+    std::size_t least = 0;
+    bool is_set = false;
+
+   private:
+    void on_time() noexcept override;
+    Scheduler& scheduler_;
+  };
 
   void take_turn() noexcept;
   void read_clock() noexcept;
@@ -186,7 +199,10 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   void find_workers_for_starved() noexcept;
   void refuse(Task& task) noexcept;
   void one_less() noexcept;
-  void end_workers() noexcept;
+  void watch_surplus() noexcept;
+  void set_surplus(Duration after) noexcept;
+  void end_surplus_workers() noexcept;
+  void end_workers(std::size_t many) noexcept;
 
   static constinit thread_local Scheduler* current_;
 
@@ -221,6 +237,7 @@ class Scheduler final : public boost::fibers::algo::algorithm {
   // Parked workers, the last one first.
   Worker* parked_ = nullptr;
   std::size_t parked_count_ = 0;
+  Surplus surplus_{*this};
   std::size_t workers_ = 0;
   std::uint64_t last_id_ = 0;
   // Tasks that have had their turn and no stack, and when one is tried for again.

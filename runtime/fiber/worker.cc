@@ -1,5 +1,6 @@
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -17,6 +18,11 @@ namespace {
 
 // Workers that are kept without a task, with the memory of their stacks.
 constexpr std::size_t kHotWorkers = 1024;
+// More of them end when they had no task for so long,
+constexpr auto kSurplusAfter = std::chrono::seconds(1);
+// so many at a time (each takes some 5 us), so often.
+constexpr std::size_t kEndedAtOnce = 64;
+constexpr auto kEndedEvery = std::chrono::milliseconds(2);
 // How long a task waits for a stack.
 constexpr auto kPatience = std::chrono::seconds(1);
 // A system that refuses memory is not asked again at once.
@@ -81,7 +87,6 @@ void Scheduler::work(Worker& worker) noexcept {
     end_task(worker);
     if (worker.for_one_task) break;
     if (next_in_place(worker)) continue;
-    if (parked_count_ == kHotWorkers) break;
     park(worker);
   }
   --workers_;
@@ -108,7 +113,7 @@ void Scheduler::park(Worker& worker) noexcept {
   worker.parked = true;
   worker.next_parked = parked_;
   parked_ = &worker;
-  ++parked_count_;
+  if (++parked_count_ > kHotWorkers && !surplus_.is_set) watch_surplus();
   suspend();
 }
 
@@ -116,7 +121,7 @@ Worker* Scheduler::unpark() noexcept {
   Worker* worker = parked_;
   if (worker == nullptr) return nullptr;
   parked_ = worker->next_parked;
-  --parked_count_;
+  surplus_.least = std::min(surplus_.least, --parked_count_);
   worker->parked = false;
   sanitizer::stack_is_used(static_cast<std::byte*>(worker->stack.sp) - worker->stack.size, worker->stack.size);
   worker->saved_errno = 0;
@@ -221,8 +226,37 @@ const Worker* Scheduler::running_at(const void* address) const noexcept {
   return static_cast<const Worker*>(running_);
 }
 
-void Scheduler::end_workers() noexcept {
-  while (Worker* worker = unpark()) make_ready(*worker);
+void Scheduler::watch_surplus() noexcept {
+  surplus_.least = parked_count_;
+  set_surplus(kSurplusAfter);
+}
+
+void Scheduler::set_surplus(Duration after) noexcept {
+  try {
+    timers_.add(surplus_, now_ + after);
+    surplus_.is_set = true;
+  } catch (const std::bad_alloc&) {
+    // The next worker that parks sets it.
+  }
+}
+
+void Scheduler::Surplus::on_time() noexcept {
+  is_set = false;
+  scheduler_.end_surplus_workers();
+}
+
+// Those that were not needed since the timer was first set; the others have another such time.
+void Scheduler::end_surplus_workers() noexcept {
+  if (surplus_.least > kHotWorkers) {
+    end_workers(std::min(surplus_.least - kHotWorkers, kEndedAtOnce));
+    set_surplus(kEndedEvery);
+  } else if (parked_count_ > kHotWorkers) {
+    watch_surplus();
+  }
+}
+
+void Scheduler::end_workers(std::size_t many) noexcept {
+  for (; many != 0; --many) make_ready(*unpark());
 }
 
 }  // namespace penstock::fiber
