@@ -22,8 +22,11 @@ CpuGuard::CpuGuard(int cores, int longest_queue, Duration longest_wait)
       tokens_(most_),
       door_(door(longest_queue, longest_wait), 0) {}
 
+Duration CpuGuard::long_backlog() const { return std::max<Duration>(kLongBacklog, kLongRequests * need_ / cores_); }
+
 void CpuGuard::served(Duration cpu) {
   need_ = need_ == Duration::zero() ? cpu : need_ + from_seconds(seconds(cpu - need_) * kWeight);
+  tokens_ += backlog_ < long_backlog() ? 1 : backlog_ < kDropped * long_backlog() ? kFewer : 0;
 }
 
 // The places of the admission are those that are free now; all are given back at once.
@@ -31,10 +34,13 @@ void CpuGuard::set_room(int runnable, Instant now, std::vector<Verdict>& decided
   int free = std::max(0, most_ - runnable);
   const int taken = door_.in_flight();
   if (need_ > Duration::zero()) {
-    const double served = kAhead * cores_ * (seconds(now - filled_) / seconds(need_));
-    tokens_ = std::min<double>(most_, tokens_ - taken + std::max(served, 0.0));
+    const double passed = std::max(seconds(now - filled_), 0.0);
     filled_ = now;
-    free = std::min(free, std::max(0, static_cast<int>(tokens_)));
+    backlog_ = runnable >= most_ ? from_seconds(passed) : Duration::zero();
+    const double most = std::max<double>(most_, kDropped * seconds(long_backlog()) / seconds(need_) * cores_);
+    tokens_ = std::min(most, tokens_ - taken + idle_ * passed / seconds(need_));
+    idle_ = std::max(0, cores_ - runnable);
+    free = std::max(0, static_cast<int>(tokens_));
   }
   if (taken > 0) {
     // First closed, so that the places given back are not handed out again at the old limit.

@@ -84,10 +84,10 @@ def set_stage(mode, args, binaries):
             finally:
                 stage.remove_addresses(os.path.abspath(args.addresses))
     finally:
-        if stage is not None:
-            stage.nodes.remove_groups()
         if args.logs:
             shutil.copytree(directory, os.path.join(args.logs, mode), dirs_exist_ok=True)
+        if stage is not None:
+            stage.nodes.remove_groups()
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -31,10 +31,13 @@ class MemoryGroup:
             except OSError:
                 continue
             try:
-                _write(os.path.join(path, limit), str(limit_bytes))
-                return cls(path)
+                # Where no control groups are mounted, it is an empty folder.
+                if os.path.exists(os.path.join(path, limit)):
+                    _write(os.path.join(path, limit), str(limit_bytes))
+                    return cls(path)
             except OSError:
-                os.rmdir(path)
+                pass
+            os.rmdir(path)
         return None
 
     def enter(self):

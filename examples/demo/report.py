@@ -114,6 +114,8 @@ def _phase(run, name):
         "knee_s": _rounded(knee_s),
         "knee_held": _rounded(knee_held),
         "late_throughput": _rounded(late_throughput),
+        "nodes_cpu_s": _rounded(run.cpu_s.get(name, (None, None))[0]),
+        "idle_cpu_s": _rounded(run.cpu_s.get(name, (None, None))[1]),
         "useful_cpu": _useful_cpu(run, name, sum(user["good"] for user in users)),
     }
 

@@ -22,6 +22,8 @@ namespace {
 // nobody for so long.
 constexpr int kBusyTicks = 10;
 constexpr auto kRelieved = std::chrono::seconds(5);
+// With nothing ready, the next are let in after it.
+constexpr auto kIdle = std::chrono::milliseconds(1);
 // Of refusals for memory: what is in flight now has ended by then, as a rule.
 constexpr auto kMemoryRetryAfter = std::chrono::seconds(2);
 // Share of the limit from which on not even critical requests are let in.
@@ -127,7 +129,7 @@ void NodeDoor::wait_for_cpu(Lane& lane, decision::Priority priority) {
   if (const auto rejected = ticket.verdict()) refuse(*rejected, std::chrono::seconds(1));
 }
 
-// Runs behind all that is ready, again and again while somebody waits: with less than two ready, the next are let in.
+// Runs behind all that is ready, again and again while somebody waits.
 void NodeDoor::let_in(Lane& lane) {
   struct Serving {
     ~Serving() { lane.served = false; }
@@ -136,7 +138,16 @@ void NodeDoor::let_in(Lane& lane) {
   while (lane.guard.waiting() > 0) {
     lane.guard.poll(fiber::Scheduler::current()->ready_up_to_two(), fiber::recent_now(), lane.decided);
     WaitingTicket::deliver(std::exchange(lane.decided, {}));
-    yield();
+    if (fiber::Scheduler::current()->ready_up_to_two() > 0) {
+      yield();
+      continue;
+    }
+    try {
+      sleep_for(kIdle);
+    } catch (const Cancelled&) {
+      // So are those who wait.
+      yield();
+    }
   }
 }
 

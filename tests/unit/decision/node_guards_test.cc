@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <deque>
 #include <list>
+#include <map>
+#include <random>
 #include <vector>
 
 #include "penstock/decision/cpu_guard.h"
@@ -109,15 +113,75 @@ TEST(CpuGuard, WhoWaitsFirstAndNeedsTheCpuLaterIsStartedNoFasterThanTheCoresServ
     // None is ever runnable: all wait for an upstream.
     if (guard.offer(ticket, 0, now, decided).offer == Admission::Offer::admitted) ++started;
   }
-  EXPECT_EQ(started, 4);
+  EXPECT_LE(started, 11);
   for (int ms = 0; ms < 1000; ms += 2) {
     now += 2ms;
     guard.poll(0, now, decided);
   }
-  // Fifty a second on two cores, and a tenth ahead.
-  EXPECT_GE(decided.size(), 50u);
+  // Fifty a second on two cores.
+  EXPECT_GE(decided.size(), 48u);
   EXPECT_LE(decided.size(), 57u);
   for (Ticket& ticket : tickets) guard.withdraw(ticket);
+}
+
+// One core whose requests make three calls, each of which has to be gone on with, and then compute; the door is looked
+// at behind all that is ready, as a node does.
+struct CallsThenComputes {
+  double wait_s, call_s, page_s;
+  double longest_pass = 0;
+  std::minstd_rand engine{1};
+
+  double random(double low, double high) { return std::uniform_real_distribution<>(low, high)(engine); }
+
+  // Share of the time in which it computed pages, with more requests than it can serve.
+  double busy(double until) {
+    CpuGuard guard(1, 10'000, 5s);
+    guard.served(from_seconds(page_s));
+    std::list<Ticket> tickets;
+    std::vector<Verdict> decided;
+    std::multimap<double, int> calls;  // when it is answered, calls to come
+    std::deque<int> ready;
+    double now = 1, worked = 0, next_user = 1;
+    while (now < 1 + until) {
+      const double began = now;
+      for (; next_user <= now; next_user += page_s / 1.5) {
+        Ticket& ticket = tickets.emplace_back();
+        ticket.deadline = at(now + 10);
+        if (guard.offer(ticket, 0, at(now), decided).offer == Admission::Offer::admitted) ready.push_back(3);
+      }
+      for (std::size_t i = ready.size(); i > 0; --i) {
+        const int left = ready.front();
+        ready.pop_front();
+        now += left > 0 ? call_s : page_s;
+        if (left > 0) calls.emplace(now + wait_s * random(0.5, 1.5), left - 1);
+        if (left == 0) {
+          worked += page_s;
+          guard.served(from_seconds(page_s));
+        }
+      }
+      longest_pass = std::max(longest_pass, now - began);
+      if (ready.empty()) now += std::min(0.001, page_s / 10);
+      for (; !calls.empty() && calls.begin()->first <= now; calls.erase(calls.begin())) {
+        ready.push_back(calls.begin()->second);
+      }
+      decided.clear();
+      guard.poll(std::min<int>(2, static_cast<int>(ready.size())), at(now), decided);
+      for (const Verdict& verdict : decided)
+        if (!verdict.rejected) ready.push_back(3);
+    }
+    for (Ticket& ticket : tickets) guard.withdraw(ticket);
+    return worked / until;
+  }
+};
+
+TEST(CpuGuard, ASaturatedCpuIsNotIdleWhileRequestsWaitForUpstreams) {
+  for (const double page_s : {0.002, 0.01, 0.04, 0.1}) {
+    for (const double wait_s : {0.005, 0.05, 0.3}) {
+      CallsThenComputes load{.wait_s = wait_s, .call_s = page_s / 200, .page_s = page_s};
+      EXPECT_GE(load.busy(60), 0.9) << page_s << " s after calls of " << wait_s << " s";
+      EXPECT_LE(load.longest_pass, std::max(0.4, 25 * page_s)) << page_s << " s after calls of " << wait_s << " s";
+    }
+  }
 }
 
 TEST(CpuGuard, NewestFirstOnceTheOldestHasWaited) {

@@ -14,10 +14,14 @@ namespace penstock::decision {
 // shared by so many that none is done in time.
 //
 // Starts while runnable < kRunnablePerCore x cores; `runnable` includes what was started just now. Two a core keep
-// every core busy while one waits for its turn; more only lengthens the run delay. Where requests first wait for an
-// upstream and need the CPU later, few are runnable long before those that were started have had theirs: so, once it is
-// known how much CPU a request needs, no more are started than the cores could serve in the time, and kAhead more, so
-// that the guess of a need that has become smaller is found out. At the door oldest first until the
+// every core busy while one waits for its turn; more only lengthens the run delay.
+//
+// Where requests first wait for an upstream and need the CPU later, what is runnable now says nothing of what will be:
+// to start many because few are runnable fills the CPU for a while, and to start none until those are done leaves it
+// idle for as long as upstreams take. So, once it is known how much CPU a request needs, each that ends lets the next
+// one in, and as many more as could have been served in the time that cores were idle. What was begun and has not ended
+// then becomes what the cores need, whatever upstreams take, and stays so; a backlog makes it less. The time until the
+// door is polled again is the time that all that is runnable takes: the backlog. At the door oldest first until the
 // oldest has waited 50 ms, from then on newest first: the newest are sure to have somebody waiting (B. Maurer, "Fail at
 // Scale", ACM Queue 13(8), 2015). Priorities, deadlines and the bound of the queue are those of Admission.
 //
@@ -34,7 +38,7 @@ class CpuGuard {
 
   // `runnable`: ready or running now. A queued ticket must stay alive until it appears in `decided` or is withdrawn.
   Admission::Answer offer(Ticket& ticket, int runnable, Instant now, std::vector<Verdict>& decided);
-  // Starts what fits. Call when runnable changed, and every few milliseconds while somebody waits.
+  // Starts what fits. Call behind all that is runnable, and every few milliseconds while somebody waits.
   void poll(int runnable, Instant now, std::vector<Verdict>& decided);
   bool withdraw(Ticket& ticket) { return door_.withdraw(ticket); }
   // One that was started has ended, and has needed so much CPU.
@@ -46,18 +50,27 @@ class CpuGuard {
   Instant next_event() const { return door_.next_event(); }
 
  private:
-  static constexpr double kAhead = 1.1;
+  // From so much on, and so many requests, fewer are let in than end; from kDropped times as much on, none. With less
+  // work at hand a core is idle now and then, because answers of upstreams come in no order.
+  static constexpr Duration kLongBacklog = std::chrono::milliseconds(100);
+  static constexpr int kLongRequests = 5;
+  static constexpr double kFewer = 0.8;
+  static constexpr int kDropped = 3;
   // Of the last requests, in the mean of what they needed.
   static constexpr double kWeight = 1.0 / 32;
 
+  Duration long_backlog() const;
   void set_room(int runnable, Instant now, std::vector<Verdict>& decided);
   const int cores_;
   const int most_;
   // Mean; zero: not known.
   Duration need_{};
-  // Requests that the cores could serve since, at most `most_`.
+  // Requests that may be started.
   double tokens_ = 0;
   Instant filled_{};
+  // Cores, when it was last polled.
+  int idle_ = 0;
+  Duration backlog_{};
   Admission door_;
 };
 
