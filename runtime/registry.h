@@ -97,6 +97,7 @@ class Registry {
   void record(const Upstream& upstream, const decision::CircuitBreaker::Transition& transition);
   void record(const NodeDecision& decision);
   Duration measure_run_delay();
+  std::int64_t resident_memory(Instant now);
   void register_metrics();
 
   MetricsRegistry& metrics_;
@@ -113,6 +114,7 @@ class Registry {
 
   // Of tick().
   decision::RequestMemory memory_;
+  Instant next_give_back_{};
   decision::TestCalendar calendar_;
   const Histogram* run_delays_ = nullptr;
   std::uint64_t run_delay_count_ = 0;

@@ -11,6 +11,7 @@
 #include "penstock/fiber.h"
 #include "runtime/admission/pool_access.h"
 #include "runtime/registry.h"
+#include "runtime/telemetry/free_memory.h"
 #include "runtime/telemetry/process_metrics.h"
 #include "runtime/upstream/upstream_access.h"
 
@@ -23,6 +24,10 @@ namespace {
 
 constexpr auto kTick = 100ms;
 constexpr auto kComplainEvery = 5s;
+// Of the limit, in use: what the allocator keeps is given back, where it is that part of the limit, at most so often.
+constexpr double kNearLimit = 0.75;
+constexpr std::int64_t kWorthGivingBack = 20;
+constexpr auto kGiveBackEvery = 1s;
 
 Instant steady_now() { return std::chrono::steady_clock::now(); }
 
@@ -60,7 +65,7 @@ void Registry::tick(Instant now) {
   for (Upstream* upstream : upstreams) in_calls += loads.emplace_back(UpstreamAccess::load(*upstream, now)).calls;
   // Work that no pool admitted shows in its calls only.
   const int in_flight = std::max(in_pools, in_calls);
-  const auto resident = static_cast<std::int64_t>(telemetry::resident_bytes());
+  const std::int64_t resident = resident_memory(now);
   memory_.sample(resident, in_flight);
   const std::int64_t each = memory_.bytes_per_request();
   decision::MemoryState memory{
@@ -103,6 +108,20 @@ void Registry::tick(Instant now) {
     const double share = static_cast<double>(for_requests) / static_cast<double>(budget);
     PoolAccess::tick(*pool, now, each, std::min(1.0, share));
   }
+}
+
+// What ended requests left to the allocator would look like memory in use for ever: near the limit it is given back.
+std::int64_t Registry::resident_memory(Instant now) {
+  auto resident = static_cast<std::int64_t>(telemetry::resident_bytes());
+  const std::int64_t limit = memory_limit_.load(std::memory_order_relaxed);
+  if (limit <= 0 || now < next_give_back_ || static_cast<double>(resident) < kNearLimit * static_cast<double>(limit)) {
+    return resident;
+  }
+  next_give_back_ = now + kGiveBackEvery;
+  if (telemetry::give_back_free_memory(limit / kWorthGivingBack)) {
+    resident = static_cast<std::int64_t>(telemetry::resident_bytes());
+  }
+  return resident;
 }
 
 // Mean of what was told since the last tick; zero when nothing ran.
