@@ -27,7 +27,7 @@ constexpr auto kIdle = std::chrono::milliseconds(1);
 // Of refusals for memory: what is in flight now has ended by then, as a rule.
 constexpr auto kMemoryRetryAfter = std::chrono::seconds(2);
 // Share of the limit from which on not even critical requests are let in.
-constexpr double kNearlyFull = 0.97;
+constexpr double kNearlyFull = 0.93;
 
 Counter& refusals(MetricsRegistry& metrics, const char* guard) {
   return metrics.counter("penstock_door_refused_total",

@@ -22,6 +22,13 @@ TEST(RequestMemory, FindsWhatRequestsUse) {
   EXPECT_NEAR(static_cast<double>(memory.bytes_per_request()), 100.0 * kKiB, 1.0 * kKiB);
 }
 
+TEST(RequestMemory, FindsWithinHalfASecondThatRequestsUseMore) {
+  RequestMemory memory;
+  memory.sample(50 * kMiB, 0);
+  for (int i = 1; i <= 5; ++i) memory.sample(50 * kMiB + i * 100 * 270 * kKiB, i * 100);
+  EXPECT_GT(memory.bytes_per_request(), 0.9 * 270 * kKiB);
+}
+
 TEST(RequestMemory, MemoryKeptAfterABurstIsNotChargedToTheFewThatFollow) {
   RequestMemory memory;
   memory.sample(50 * kMiB, 0);
