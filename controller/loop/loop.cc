@@ -49,7 +49,7 @@ struct Loop::Meters {
             {{"kind", decision.kind()}, {"action", decision.action()}, {"reason", word ? decision.reason() : "other"}})
         .add();
     // For annotations. Holding a limit and nodes that come and go are no news.
-    if (decision.kind() == "node" || decision.action() == "hold") return;
+    if (decision.action() == "join" || decision.action() == "leave" || decision.action() == "hold") return;
     metrics
         .gauge("penstock_controller_decision_time_seconds",
                "When this was decided last, since the Unix epoch: annotations of dashboards.",

@@ -13,7 +13,7 @@ export const overview = new DashboardBuilder('Penstock: fleet')
   .tooltip(DashboardCursorSync.Crosshair)
   .refresh('5s')
   .time({ from: 'now-15m', to: 'now' })
-  .annotation(decisions('Decisions', 'kind="upstream",action!="rate",shadow="false"', 'orange'))
+  .annotation(decisions('Decisions', 'kind=~"upstream|node",action!="rate",shadow="false"', 'orange'))
   .annotation(decisions('Policies', 'kind="policy"', 'blue'))
   .withPanel(number('Nodes', 'Nodes that Prometheus reaches.', 'none', `count(penstock_pool_limit{pool="default",${node}})`))
   .withPanel(

@@ -27,6 +27,8 @@ class Run:
     peak_rss_mib: float = 0.0
     # Users of these pages need what is in trouble.
     affected: frozenset = AFFECTED
+    # {phase: (begin, end)} on the users' clock.
+    spans: dict = dataclasses.field(default_factory=dict)
     # {phase: (CPU seconds of the nodes, of nobody)}
     cpu_s: dict = dataclasses.field(default_factory=dict)
     # CPU that a page needs, where its use is to be judged.
@@ -77,12 +79,14 @@ def _rounded(seconds):
     return None if seconds is None else round(seconds, 2)
 
 
-def _useful_cpu(run, name, good):
-    """Pages whose users were answered, as a share of what the nodes could have made with the CPU that they had and that
+def _useful_cpu(run, name):
+    """Pages whose users were answered in the phase, as a share of what the nodes could have made with the CPU that they had and that
     nobody used."""
     cpu = sum(run.cpu_s.get(name, ()))
-    if run.page_cpu_s is None or not cpu:
+    if run.page_cpu_s is None or not cpu or name not in run.spans:
         return None
+    begin, end = run.spans[name]
+    good = sum(begin <= user["at"] + user["seconds"] < end for user in run.records if user["good"])
     return round(good * run.page_cpu_s / cpu, 3)
 
 
@@ -116,7 +120,7 @@ def _phase(run, name):
         "late_throughput": _rounded(late_throughput),
         "nodes_cpu_s": _rounded(run.cpu_s.get(name, (None, None))[0]),
         "idle_cpu_s": _rounded(run.cpu_s.get(name, (None, None))[1]),
-        "useful_cpu": _useful_cpu(run, name, sum(user["good"] for user in users)),
+        "useful_cpu": _useful_cpu(run, name),
     }
 
 

@@ -127,6 +127,14 @@ def _knee(samples, began, phase, knee):
     return found_s, held, None if late is None else late / knee.throughput
 
 
+def _spans(plan):
+    begin, spans = 0.0, {}
+    for phase in plan:
+        spans[phase.name] = (begin, begin + phase.seconds)
+        begin += phase.seconds
+    return spans
+
+
 def run(stage, console, what, plan, rate, seed, kill_target=None):
     """Sends the users through the phases of the scenario; (report.Run, Kill or None)."""
     watched = {name: (stage.nodes.metrics.get(name), pid) for name, pid in stage.nodes.pids.items()}
@@ -196,6 +204,7 @@ def run(stage, console, what, plan, rate, seed, kill_target=None):
         trip_s=watch.trip_s(),
         recovered_at=recovered_at,
         affected=frozenset(what.affected),
+        spans=_spans(plan),
         cpu_s=cpu,
         knee={} if what.knee is None else {what.trouble: _knee(upstream.samples, began[what.trouble], plan[1], what.knee)},
         nodes_lost=stage.nodes.lost(),

@@ -56,8 +56,8 @@ class Report(unittest.TestCase):
 
 
     def test_cpu_that_nobody_used_counts_as_lost(self):
-        records = [user(n) for n in range(90)]
-        (phase,) = report.summarise(run(records, page_cpu_s=0.04, cpu_s={"normal": (3.6, 0.4)}))["phases"]
+        records = [user(n) for n in range(90)] + [user(90, at=8.9), user(91, good=False)]
+        (phase,) = report.summarise(run(records, page_cpu_s=0.04, cpu_s={"normal": (3.6, 0.4)}, spans={"normal": (0, 9)}))["phases"]
         self.assertEqual(phase["useful_cpu"], 0.9)
 
 
