@@ -44,6 +44,7 @@ def main():
     parser.add_argument("--subjects", type=lambda text: text.split(","), metavar="A,B",
                         help="only these; default: all that are installed")
     parser.add_argument("--doc", metavar="FILE", help="decide: also write the page of results there")
+    parser.add_argument("--random", type=int, default=0, metavar="N", help="decide: also N scenarios drawn from ranges")
     parser.add_argument("--build", metavar="FOLDER", help="use the programs of this build as they are")
     options = parser.parse_args()
     if options.name is None:

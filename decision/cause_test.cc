@@ -13,6 +13,14 @@ namespace penstock::decision {
 
 using namespace std::chrono_literals;
 
+namespace {
+
+// Into trouble, and usual latencies: answers of an upstream that is dead by then were on their way.
+constexpr Duration kCeased = 500ms;
+constexpr double kCeasedLatencies = 5;
+
+}  // namespace
+
 std::string_view to_string(CauseState state) {
   switch (state) {
     case CauseState::free:
@@ -54,8 +62,11 @@ CauseTest::Hold CauseTest::tick(const UpstreamSignals& signals, const CauseConte
   if (context.knee_test != KneeTest::act && hold_.state != CauseState::free) {
     end_test(step, Cause::none, 0s, "the policy switched the test off");
   } else if (context.breaker != BreakerState::closed) {
-    if (hold_.verdict != Cause::dead) {
-      end_test(step, Cause::dead, 0s, "the breaker cut the upstream off");
+    if (before == BreakerState::closed) ceased_at_once_ = !answers_went_on(step);
+    if (context.dead && ceased_at_once_ && hold_.verdict != Cause::dead) {
+      end_test(step, Cause::dead, 0s, "the breaker cut the upstream off: no call is answered in time any more");
+    } else if (before == BreakerState::closed || hold_.state != CauseState::free) {
+      end_test(step, Cause::unidentified, 0s, "the breaker cut the upstream off: dead, or overrun");
     }
     return hold_;
   } else if (context.refusing && testing()) {
@@ -90,6 +101,14 @@ CauseTest::Hold CauseTest::tick(const UpstreamSignals& signals, const CauseConte
       break;
   }
   return hold_;
+}
+
+// What dies does so at once; what is overrun answers on, less and less. To be asked when the breaker opens.
+bool CauseTest::answers_went_on(const Step& step) const {
+  if (!trouble_since_) return false;
+  const Duration last =
+      std::max<Duration>(kCeased, from_seconds(kCeasedLatencies * seconds(step.signals.usual_latency())));
+  return step.signals.since(*trouble_since_ + last).ok > 0;
 }
 
 Duration CauseTest::told_nothing() {

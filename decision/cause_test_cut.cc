@@ -54,6 +54,17 @@ constexpr double kInnocentZ = 2.0;
 // Without a verdict for so long, and so many latencies: nothing was told.
 constexpr double kLongestRun = 1.5;
 constexpr Duration kLongestRunMore = 2s;
+// Where latency is no more than this share of the patience, throughput that fell with the limit is not the last word:
+// calls are held at this share of the limit, for at most so many latencies and this. By so many answers latency is down
+// to this share of what it was, which takes a while where others fill what we leave, or no lower than that.
+constexpr double kWatchable = 0.25;
+constexpr double kWatchShare = 0.5;
+constexpr double kLongestWatch = 2;
+constexpr Duration kLongestWatchMore = 1s;
+constexpr std::int64_t kFewestWatched = 5;
+constexpr double kCameDown = 0.7;
+constexpr double kJumpsDown = 0.35;
+constexpr double kStaysUp = 0.95;
 // After an alarm: latency that is back to so many usual ones; throughput that rose by so much is worth another look at
 // half of the level, so often.
 constexpr double kRelievedRatio = 5;
@@ -143,6 +154,7 @@ void CauseTest::begin_cut(Step& step, double throughput) {
 void CauseTest::cut_to(Step& step, double limit) {
   began_ = step.now;
   drained_.reset();
+  watched_.reset();
   set_limit(step, limit);
 }
 
@@ -194,6 +206,7 @@ void CauseTest::cut(Step& step) {
     if (counts.in_flight > limit + std::max(2, limit / 20)) return drain(step);
     drained_ = step.now;
   }
+  if (watched_) return watch(step);
   const double w_b = seconds(step.signals.usual_latency());
   const double x_knee = std::max(knee_throughput_, 1e-3);
   // What the drain left goes first: the youngest of many, which come back together.
@@ -221,12 +234,43 @@ void CauseTest::cut(Step& step) {
     relieved(step, span);
   } else if (below >= kInnocentZ) {
     evidence_.z = below;
+    if (w_ref_ <= from_seconds(kWatchable * seconds(step.context.patience))) {
+      watched_ = step.now;
+      set_limit(step, std::floor(limit * kWatchShare));
+      return;
+    }
     theirs(step, format("throughput fell to %.2f when calls in flight were cut from %.0f to %d: the cause is theirs; "
                         "calls are not limited",
                         evidence_.r, n_ref_, limit));
   } else if (step.now - *drained_ >= from_seconds(kLongestRun * seconds(w_ref_)) + kLongestRunMore) {
     evidence_.z = above_f;
     end_test(step, Cause::unidentified, told_nothing(), "the answers do not tell the cause");
+  }
+}
+
+// What others fill as well does not answer faster at once when calls are cut: their calls take the place. But its
+// latency comes down, bit by bit, for as long as ours are few; one of its own goes on as it was.
+void CauseTest::watch(Step& step) {
+  const Duration elapsed = step.now - *watched_;
+  // Answers to what was sent before tell nothing.
+  if (elapsed < w_ref_) return;
+  const UpstreamSignals::Span span = step.signals.since(std::max(*watched_ + w_ref_, step.now - w_ref_ / 2));
+  const double w = seconds(w_ref_);
+  const double latency = seconds(span.mean_latency());
+  const bool told = span.ok >= kFewestWatched;
+  const bool stays = told ? latency > kStaysUp * w : seconds(step.counts().mean_age) > kStaysUp * w;
+  if (stays || elapsed >= from_seconds(kLongestWatch * w) + kLongestWatchMore) {
+    theirs(step, format("throughput fell to %.2f when calls in flight were cut from %.0f to %d, and latency stays: the "
+                        "cause is theirs; calls are not limited",
+                        evidence_.r, n_ref_, *hold_.limit));
+  } else if (told && latency <= kJumpsDown * w) {
+    // By itself, or others leave us most of it.
+    begin_search(step, span);
+  } else if (told && latency <= kCameDown * w) {
+    begin_track(step, *hold_.limit, Cause::full,
+                format("latency came down from %.3g s to %.3g s when %.0f calls in flight became %d, though throughput "
+                       "fell as well: it is full, others fill it too",
+                       w, latency, n_ref_, *hold_.limit));
   }
 }
 

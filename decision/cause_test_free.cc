@@ -164,12 +164,7 @@ void CauseTest::free(Step& step) {
     return;
   }
   well_since_.reset();
-  if (!trouble_since_) {
-    trouble_since_ = step.now;
-    trough_ = {};
-    tested_ = false;
-    excused_latency_ = Duration::max();
-  }
+  note_trouble(step);
   if (excused_latency_ < Duration::max()) {
     if (seconds(s.latency()) < kExcused * seconds(excused_latency_)) excused_at_ = step.now;
     if (step.now - excused_at_ < kExcuseLost) return;
@@ -216,6 +211,14 @@ void CauseTest::free(Step& step) {
                       step.counts().in_flight));
 }
 
+void CauseTest::note_trouble(const Step& step) {
+  if (trouble_since_) return;
+  trouble_since_ = step.now;
+  trough_ = {};
+  tested_ = false;
+  excused_latency_ = Duration::max();
+}
+
 void CauseTest::await_no_turn() {
   if (!turn_since_) return;
   turn_since_.reset();
@@ -248,6 +251,7 @@ bool CauseTest::collapsing(const Step& step) const {
 }
 
 void CauseTest::alarm(Step& step) {
+  note_trouble(step);
   alarmed_ = true;
   next_alarm_ = step.now + kAlarmAgain;
   const Duration window = alarm_window(step.signals.throughput_slow());

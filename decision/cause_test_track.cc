@@ -133,10 +133,11 @@ void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
   const double ratio = span.throughput() / std::max({held_.throughput, evidence_.x_ref, 1e-6});
   const double elasticity = more > 0.1 ? std::log(std::max(ratio, 1e-3)) / more : 1;
   evidence_.r = ratio;
-  if (elasticity > kRises && hold_.verdict == Cause::ours && ++doubts_ < kDoubts) {
+  const bool limited = hold_.verdict == Cause::ours || hold_.verdict == Cause::full;
+  if (elasticity > kRises && limited && ++doubts_ < kDoubts) {
     // Others may have gone down, whose share this is.
     begin_track(
-        step, *hold_.limit, Cause::ours,
+        step, *hold_.limit, hold_.verdict,
         format("throughput rose to %.2f when %.0f in flight became %.0f: perhaps the cause is not ours any more", ratio,
                held_.in_flight, span.in_flight));
     return;
@@ -293,7 +294,7 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
     following_ = elasticity > kFollows && slope < kFlat ? following_ + (factor_ >= kDouble ? kFollowed : 1) : 0;
   // Noise looks like either, and a limit that is lifted wrongly fills the upstream: many more calls tell for certain.
   const bool scattered = slopes_ > kFewestSlopes && spread > kScattered;
-  if (following_ >= kFollowed || scattered) {
+  if (hold_.verdict != Cause::full && (following_ >= kFollowed || scattered)) {
     doubt(step, block,
           scattered ? format("slopes of latency on calls in flight scatter, %.2f +- %.2f", mean, spread)
                     : format("throughput followed the limit, slope of latency %.2f", mean));

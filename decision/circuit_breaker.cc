@@ -76,7 +76,10 @@ void CircuitBreaker::end(Call& call, CallOutcome outcome, Instant now) {
       if (!call.slow && s.policy.slow_call && age > s.policy.slow_call->over) ++sums.slow;
     }
     if (ok && s.state == BreakerState::closed) s.usual.add(age);
-    if (ok && s.state != BreakerState::closed) ++s.late_answers;
+    if (ok && s.state != BreakerState::closed) {
+      ++s.late_answers;
+      s.silent_since = now;
+    }
   }
   if (call.probe) s.probe_ended(call, outcome, now);
   if (s.state == BreakerState::closed && s.forced == BreakerForce::automatic) s.judge_rules(now);
@@ -132,10 +135,12 @@ void CircuitBreaker::tick(Instant now, double memory_pressure) {
       return;
     case BreakerState::open:
       s.judge_late_answers(now);
+      s.judge_death(now);
       if (s.state == BreakerState::open && now >= s.probe_due) s.half_open(now);
       return;
     case BreakerState::half_open:
       s.judge_probes(now);
+      s.judge_death(now);
       return;
   }
 }
@@ -183,6 +188,7 @@ void CircuitBreaker::set_policy(const BreakerPolicy& policy, Duration timeout, I
 }
 
 BreakerState CircuitBreaker::state() const { return state_->state; }
+bool CircuitBreaker::dead() const { return state_->state != BreakerState::closed && state_->dead; }
 BreakerForce CircuitBreaker::forced() const { return state_->forced; }
 
 Duration CircuitBreaker::retry_after(Instant now) const {

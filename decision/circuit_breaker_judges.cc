@@ -88,6 +88,12 @@ void CircuitBreaker::State::judge_late_answers(Instant now) {
         false);
 }
 
+// Cut off is sooner said than dead: calls from before may still be answered in time.
+void CircuitBreaker::State::judge_death(Instant now) {
+  if (!suspected) return;
+  dead = dead || failed_at_once || now - silent_since >= typical_patience();
+}
+
 Duration CircuitBreaker::State::hang_limit() const { return std::max(kHangFactor * usual.get(), kShortestHang); }
 
 void CircuitBreaker::State::judge_probes(Instant now) {

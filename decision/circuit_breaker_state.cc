@@ -73,7 +73,13 @@ void CircuitBreaker::State::open(Instant now, Instant due, std::string reason, s
   probe_due = due;
   by_usefulness = reason == "usefulness" || (by_usefulness && reason == "probe_failed");
   ++era;
-  if (state == BreakerState::closed) opened_at = now;
+  if (state == BreakerState::closed) {
+    opened_at = now;
+    silent_since = now - usefulness.silence(now);
+    failed_at_once = usefulness.fruitless() > 0 && !usefulness.hanging();
+    dead = false;
+    suspected = reason == "usefulness" || reason == "fleet";
+  }
   change(BreakerState::open, now, std::move(reason), std::move(message));
 }
 

@@ -61,6 +61,7 @@ struct CircuitBreaker::State {
   // all.
   void judge_late_answers(Instant now);
   void judge_probes(Instant now);
+  void judge_death(Instant now);
   Duration hang_limit() const;
 
   BreakerPolicy policy;
@@ -86,6 +87,12 @@ struct CircuitBreaker::State {
   std::uint32_t first_era = 0;
   bool by_usefulness = false;
   int late_answers = 0;
+  // While not closed: since when there was no answer.
+  Instant silent_since{};
+  // Of death: by this breaker or by those of other nodes.
+  bool suspected = false;
+  bool failed_at_once = false;
+  bool dead = false;
 
   Instant opened_at{};
   Instant probe_due{};

@@ -21,6 +21,7 @@ void FleetTest::tick(const Tick& tick, const std::vector<Node>& nodes) {
   double weight = 0;
   double run_delay = 0;
   std::size_t cut_off = 0;
+  std::size_t dead = 0;
   std::size_t refusing = 0;
   CauseContext context;
   for (const Node& node : nodes) {
@@ -50,6 +51,7 @@ void FleetTest::tick(const Tick& tick, const std::vector<Node>& nodes) {
     run_delay += (known.attempts + 1) * seconds(node.run_delay);
     weight += known.attempts + 1;
     cut_off += node.breaker != BreakerState::closed ? 1 : 0;
+    dead += node.dead ? 1 : 0;
     refusing += node.refusing ? 1 : 0;
     context.memory_pressure = std::max(context.memory_pressure, node.memory_pressure);
   }
@@ -68,6 +70,7 @@ void FleetTest::tick(const Tick& tick, const std::vector<Node>& nodes) {
   context.patience = from_seconds(patience / weight);
   context.run_delay = from_seconds(run_delay / weight);
   context.breaker = 2 * cut_off > nodes.size() ? BreakerState::open : BreakerState::closed;
+  context.dead = 2 * dead > nodes.size();
   context.refusing = 2 * refusing > nodes.size();
   // One for each node: what is little for a node is much for twenty.
   context.min = std::max(tick.limit.min, count);
@@ -77,10 +80,7 @@ void FleetTest::tick(const Tick& tick, const std::vector<Node>& nodes) {
   test_.tick(signals_, context, tick.now);
 }
 
-bool FleetTest::tight() const {
-  return test_.holds().state == CauseState::search ||
-         (test_.holds().state == CauseState::track && test_.holds().verdict == Cause::ours);
-}
+bool FleetTest::tight() const { return test_.holds().tight(); }
 
 std::optional<int> FleetTest::limit_of(std::uint64_t id) const {
   if (!test_.holds().limit) return std::nullopt;

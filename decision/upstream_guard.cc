@@ -67,10 +67,7 @@ std::string_view UpstreamGuard::bound_by() const {
   return "min";
 }
 
-bool UpstreamGuard::tight() const {
-  return directive_tight_ || test_.holds().state == CauseState::search ||
-         (test_.holds().state == CauseState::track && test_.holds().verdict == Cause::ours);
-}
+bool UpstreamGuard::tight() const { return directive_tight_ || test_.holds().tight(); }
 
 // More calls than usual do it no harm that could be seen.
 bool UpstreamGuard::well() const {
@@ -216,6 +213,7 @@ void UpstreamGuard::tick(const Tick& tick, std::vector<Verdict>& decided) {
     context.memory_pressure = tick.memory_pressure;
     context.run_delay = tick.run_delay;
     context.breaker = breaker_.state();
+    context.dead = breaker_.dead();
     context.refusing = bucket_.active();
     context.min = policy_.limit.min;
     context.max = std::min({policy_.limit.max, bulkhead_, directive_.value_or(kUnbounded)});

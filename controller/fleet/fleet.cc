@@ -5,35 +5,15 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
-#include <set>
-#include <tuple>
 #include <utility>
 
-#include "penstock/decision/policy.h"
+#include "controller/fleet/effective.h"
 #include "policy/convert.h"
 
 namespace penstock::controller {
 namespace {
 
 using google::protobuf::util::MessageDifferencer;
-using OverrideKey = std::tuple<std::string, std::string, std::string>;  // kind, service, name
-
-template <class Map>
-bool same(const Map& a, const Map& b) {
-  if (a.size() != b.size()) return false;
-  for (auto i = a.begin(), j = b.begin(); i != a.end(); ++i, ++j)
-    if (i->first != j->first || !MessageDifferencer::Equals(i->second, j->second)) return false;
-  return true;
-}
-
-bool same_content(const Effective& a, const Effective& b) {
-  const auto revision = [](const Effective& e) {
-    return e.policy == nullptr ? std::string() : e.policy->metadata().name() + "@" + e.policy->metadata().etag();
-  };
-  return revision(a) == revision(b) && a.drain == b.drain && a.counters_period == b.counters_period &&
-         same(a.pools, b.pools) && same(a.upstreams, b.upstreams);
-}
-
 bool governs(const v1::Policy& policy, const std::string& service, const std::map<std::string, std::string>& labels) {
   if (policy.spec().service() != service) return false;
   for (const auto& [key, value] : policy.spec().node_labels())
@@ -42,21 +22,6 @@ bool governs(const v1::Policy& policy, const std::string& service, const std::ma
 }
 
 bool in_shadow(const v1::Policy& policy) { return policy.spec().mode() == v1::POLICY_MODE_SHADOW; }
-
-// What a pool goes back to when an override ends and the loop has no opinion yet.
-v1::PoolDirective without_directive(const v1::Policy& policy, const std::string& pool) {
-  v1::PoolDirective directive;
-  directive.set_pool(pool);
-  directive.set_reason("the override ended");
-  int limit = decision::PoolPolicy{}.max;
-  for (const auto& configured : policy.spec().pools())
-    if (configured.name() == pool)
-      limit = configured.has_fallback_limit() ? configured.fallback_limit()
-              : configured.has_max()          ? configured.max()
-                                              : limit;
-  directive.set_limit(limit);
-  return directive;
-}
 
 struct Node {
   NodeState state;
@@ -67,6 +32,8 @@ struct Node {
   std::deque<CountersAt> recent;
   std::uint64_t session = 0;
   Fleet::Wake wake, replaced;
+
+  Told told() const { return {state, leads, counters_period, effective}; }
 };
 
 }  // namespace
@@ -78,7 +45,7 @@ struct Fleet::State {
   mutable std::mutex mutex;
   std::map<NodeId, Node> nodes;
   std::map<std::string, std::shared_ptr<const v1::Policy>> policies;
-  std::map<OverrideKey, v1::Override> overrides;
+  Overrides overrides;
   std::map<std::pair<std::string, std::string>, PoolObserved> pools;
   Causes causes;
   LoopStatus loop;
@@ -107,70 +74,9 @@ struct Fleet::State {
         node.state.shadows.push_back(policy);
   }
 
-  // What the node is told of one upstream.
-  v1::UpstreamDirective compose(const Node& node, const std::string& upstream) const {
-    v1::UpstreamDirective directive;
-    directive.set_breaker(v1::BREAKER_OVERRIDE_AUTO);
-    if (const auto found = node.state.desired.upstreams.find(upstream); found != node.state.desired.upstreams.end())
-      directive = found->second;
-    directive.set_upstream(upstream);
-    if (const auto found = node.leads.find(upstream); found != node.leads.end()) {
-      const Lead& lead = found->second;
-      directive.set_fleet_leads(true);
-      directive.set_tight(lead.tight);
-      if (lead.limit) directive.set_limit(*lead.limit);
-      if (directive.reason().empty()) directive.set_reason(lead.reason);
-    }
-    if (const auto found = overrides.find({"upstream", node.state.id.service, upstream}); found != overrides.end()) {
-      const v1::Override& imposed = found->second;
-      directive.set_breaker(imposed.value() == "open" ? v1::BREAKER_OVERRIDE_FORCE_OPEN
-                                                      : v1::BREAKER_OVERRIDE_FORCE_CLOSED);
-      directive.set_reason("override by " + imposed.author() + ": " + imposed.reason());
-    }
-    return directive;
-  }
-
-  Effective compose(const Node& node) const {
-    Effective result;
-    result.policy = node.state.policy;
-    if (result.policy == nullptr) return result;
-    for (const auto& [name, directive] : node.state.desired.pools) result.pools[name] = directive;
-    result.counters_period = node.counters_period;
-    std::set<std::string> named;
-    for (const auto& [name, directive] : node.state.desired.upstreams) named.insert(name);
-    for (const auto& [name, lead] : node.leads) named.insert(name);
-    // What was imposed before and is no longer must be taken back explicitly: pushes carry changes only.
-    for (const auto& [name, directive] : node.effective.upstreams) named.insert(name);
-    const NodeId& id = node.state.id;
-    for (const auto& [key, imposed] : overrides) {
-      const auto& [kind, service, name] = key;
-      if (service != id.service) continue;
-      if (kind == "pool") {
-        v1::PoolDirective& directive = result.pools[name];
-        directive.set_pool(name);
-        directive.set_limit(std::stoi(imposed.value()));
-        directive.set_reason("override by " + imposed.author() + ": " + imposed.reason());
-      } else if (kind == "upstream") {
-        named.insert(name);
-      } else if (kind == "node" && name == id.node) {
-        result.drain = true;
-      }
-    }
-    for (const auto& [name, directive] : node.effective.pools)
-      if (!result.pools.contains(name)) result.pools[name] = without_directive(*result.policy, name);
-    for (const auto& upstream : result.policy->spec().upstreams())
-      if (named.contains(upstream.name())) result.upstreams[upstream.name()] = compose(node, upstream.name());
-    std::erase_if(result.pools, [&](const auto& entry) {
-      return entry.first != "default" && std::ranges::none_of(result.policy->spec().pools(), [&](const auto& pool) {
-               return pool.name() == entry.first;
-             });
-    });
-    return result;
-  }
-
   // Composes again; adds the stream to wake when the content changed.
   void refresh(Node& node, std::vector<Wake>& wakes) {
-    Effective next = compose(node);
+    Effective next = compose(node.told(), overrides);
     if (node.effective.version != 0 && same_content(next, node.effective)) return;
     next.version = next_version++;
     node.effective = std::move(next);
@@ -339,7 +245,7 @@ void Fleet::lead(const std::vector<Leading>& changes) {
         node.leads.erase(change.upstream);
       }
       // Only this one is put together again: a node has many, and tests move one of them ten times a second.
-      v1::UpstreamDirective directive = state_->compose(node, change.upstream);
+      v1::UpstreamDirective directive = compose(node.told(), state_->overrides, change.upstream);
       v1::UpstreamDirective& standing = node.effective.upstreams[change.upstream];
       if (MessageDifferencer::Equals(standing, directive)) continue;
       standing = std::move(directive);

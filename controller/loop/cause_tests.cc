@@ -232,6 +232,7 @@ void CauseTests::State::read(Node& node, const v1::Counters& counters) {
     member->tells = upstream.has_patience();
     state.patience = policy::to_chrono(upstream.patience());
     state.breaker = to_state(upstream.breaker());
+    state.dead = upstream.cause_verdict() == "dead";
     state.refusing = upstream.refusing();
     state.memory_pressure = pressure;
     state.run_delay = run_delay;

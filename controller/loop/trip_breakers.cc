@@ -57,7 +57,7 @@ v1::Decision make_decision(const std::pair<std::string, std::string>& key, const
   decision.set_formula(absl::StrCat("open by own judgement on ", views.own.size(), " of ", views.nodes.size(),
                                     " nodes; tripped on the others from 2 and half of them on"));
   decision.set_would_change("no node having it open any more, or an operator's override");
-  if (std::string_view(action) == "trip") decision.set_verdict("dead");
+  if (std::string_view(action) == "trip") decision.set_verdict("unidentified");
   set_number(decision, "nodes", static_cast<double>(views.nodes.size()));
   set_number(decision, "open_by_own_judgement", static_cast<double>(views.own.size()));
   set_number(decision, "not_closed", views.not_closed);

@@ -76,7 +76,8 @@ v1::Decision to_decision(const NodeId& node, const v1::Policy* policy, const v1:
   decision.set_reason(split == std::string::npos ? "breaker" : word(reason.substr(0, split)));
   decision.set_message(shortened(split == std::string::npos ? reason : reason.substr(split + 2), kTextMax));
   if (transition.has_time()) *decision.mutable_time() = transition.time();
-  if (decision.reason() == "usefulness" && transition.to() == v1::BREAKER_STATE_OPEN) decision.set_verdict("dead");
+  if (decision.reason() == "usefulness" && transition.to() == v1::BREAKER_STATE_OPEN)
+    decision.set_verdict("unidentified");
   decision.set_would_change(transition.to() == v1::BREAKER_STATE_CLOSED
                                 ? "calls that can no longer succeed before their deadline, or a rule of the policy"
                                 : "probes that succeed before their deadline");

@@ -80,7 +80,10 @@ NodeDecision breaker_decision(const std::string& upstream, const decision::Circu
                        : transition.to == BreakerState::closed ? "close"
                                                                : "half_open";
   NodeDecision made = about(upstream, action, transition.reason, shadow);
-  if (transition.to == BreakerState::open && transition.reason == "usefulness") made.verdict = to_string(Cause::dead);
+  // Whether it is dead shows later: the test for causes tells.
+  if (transition.to == BreakerState::open && transition.reason == "usefulness") {
+    made.verdict = to_string(Cause::unidentified);
+  }
   made.message = transition.message;
   return made;
 }

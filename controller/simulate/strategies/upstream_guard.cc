@@ -79,7 +79,6 @@ void UpstreamGuard::tell() {
     if (open) opened_itself_ = transition->reason != "fleet" && transition->reason != "forced";
     if (open && transition->from == BreakerState::closed) {
       host_.note_breaker(upstream_, true);
-      if (transition->reason == "usefulness") host_.conclude(upstream_, Cause::dead, transition->message);
     }
     if (transition->to == BreakerState::closed) {
       host_.note_breaker(upstream_, false);
@@ -87,13 +86,15 @@ void UpstreamGuard::tell() {
     }
   }
   while (auto decision = guard_.take_decision()) {
+    // Where the fleet leads, it is the fleet that judges.
+    if (decision->verdict == Cause::dead && guard_.fleet_leads()) continue;
     conclude(*decision);
   }
 }
 
 void UpstreamGuard::conclude(const decision::CauseTest::Decision& decision) {
-  // Of death the breaker has told; of what is not identified nothing is concluded.
-  if (decision.verdict == Cause::dead || decision.verdict == Cause::unidentified) return;
+  // Of what is not identified nothing is concluded.
+  if (decision.verdict == Cause::unidentified) return;
   host_.conclude(upstream_, decision.verdict, decision.sentence);
 }
 
@@ -103,6 +104,7 @@ decision::FleetTest::Node UpstreamGuard::streamed(std::uint64_t life) const {
           .counts = guard_.counts(host_.now()),
           .patience = guard_.breaker().patience(),
           .breaker = guard_.breaker().state(),
+          .dead = guard_.breaker().dead(),
           .refusing = guard_.bucket().active(),
           .memory_pressure = memory_pressure_,
           .run_delay = host_.load().run_delay};

@@ -323,9 +323,23 @@ TEST_F(DrivenTest, TheNodesOwnCpuIsNoFaultOfTheUpstream) {
   EXPECT_EQ(test_.holds().state, CauseState::free);
 }
 
+// It answered on, less and less, until the breaker opened.
+TEST_F(DrivenTest, WhatMayHaveBeenOverrunIsNotCalledDead) {
+  context_.knee_test = KneeTest::observe;
+  run_to(20, false);
+  run_to(25, true);
+  context_.breaker = BreakerState::open;
+  context_.dead = true;
+  run_to(40, true);
+  EXPECT_EQ(test_.holds().verdict, Cause::unidentified);
+}
+
 TEST_F(DrivenTest, WhatTheBreakerCutsOffComesBackStepByStep) {
   run_to(20, false);
   context_.breaker = BreakerState::open;
+  run_to(22, true);
+  EXPECT_EQ(test_.holds().verdict, Cause::unidentified);
+  context_.dead = true;
   run_to(25, true);
   EXPECT_EQ(test_.holds().verdict, Cause::dead);
   EXPECT_FALSE(test_.holds().limit);

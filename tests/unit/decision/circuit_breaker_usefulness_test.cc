@@ -136,6 +136,31 @@ TEST(UsefulnessBreaker, CutsOffEightSecondsThatHideForTooLongButComesBackWithThe
   EXPECT_LT(simulation.last_refused, kTrouble + 16) << simulation.story();
 }
 
+TEST(UsefulnessBreaker, CutsOffAtOnceAndSpeaksOfDeathAfterAPatience) {
+  BreakerSimulation simulation({.patience_from = 10});
+  simulation.run_until(kTrouble);
+  simulation.become_black_hole();
+  simulation.run_until(kTrouble + 8);
+  EXPECT_NE(simulation.breaker().state(), BreakerState::closed) << simulation.story();
+  EXPECT_FALSE(simulation.breaker().dead());
+  simulation.run_until(kTrouble + 11);
+  EXPECT_TRUE(simulation.breaker().dead());
+  simulation.become(BreakerSimulation::log_normal(0.05, 0.3));
+  simulation.run_for(8);
+  EXPECT_EQ(simulation.breaker().state(), BreakerState::closed) << simulation.story();
+  EXPECT_FALSE(simulation.breaker().dead());
+}
+
+TEST(UsefulnessBreaker, WhatAnswersLateButInTimeIsNotDead) {
+  BreakerSimulation simulation({.patience_from = 10});
+  simulation.run_until(kTrouble);
+  simulation.become(BreakerSimulation::log_normal(8, 0.05));
+  for (int tick = 0; tick < 300; ++tick) {
+    simulation.run_for(0.1);
+    EXPECT_FALSE(simulation.breaker().dead()) << simulation.story();
+  }
+}
+
 TEST(UsefulnessBreaker, TripsWithinTwoSecondsWhenAllFailAtOnce) {
   for (double rate : {75.0, 300.0}) {
     for (std::uint64_t seed = 1; seed <= 10; ++seed) {

@@ -49,6 +49,30 @@ TEST(FleetTest, SlownessOfTheUpstreamsOwnIsNotTakenForOurs) {
   }
 }
 
+// Of 294 calls a second others take 220: what we send above 74 waits, and ever longer.
+TEST(FleetTest, WhatOthersFillAsWellIsFullAndHeld) {
+  int with = 0;
+  int without = 0;
+  for (int seed = 1; seed <= 6; ++seed) {
+    Plant::Setup setup = fleet(seed, 2);
+    setup.patience = 5;
+    setup.service = 0.2;
+    setup.servers = [](double t) { return t >= kBad ? 60 : 200; };
+    setup.others = [](double t) { return t >= kBad ? 220.0 : 0.0; };
+    setup.latency = [](double, SeededRandom&) { return 0.0; };
+    Plant plant(setup);
+    plant.run_to(100);
+    with += plant.answered();
+    setup.act = false;
+    Plant unbounded(setup);
+    unbounded.run_to(100);
+    without += unbounded.answered();
+    EXPECT_EQ(plant.count(Cause::theirs), 0) << "seed " << seed << "\n" << plant.story();
+    EXPECT_LT(plant.first(Cause::full, kBad), kBad + 16) << "seed " << seed << "\n" << plant.story();
+  }
+  EXPECT_GT(with, 1.1 * without);
+}
+
 FleetTest::Node node(std::uint64_t id, std::uint64_t life, std::int64_t attempts) {
   FleetTest::Node node{.id = id,
                        .life = life,

@@ -33,6 +33,8 @@ class Plant {
     // Servers, each busy for log-normal times of this mean with each call; 0: no bound.
     std::function<int(double)> servers;
     double service = 0.05;
+    // Calls per second of others to these servers, who hold nothing back.
+    std::function<double(double)> others;
     // Calls per second that it completes with n in it, the oldest first; unset: not used.
     std::function<double(double, double)> completions;
     std::uint64_t seed = 1;
@@ -80,6 +82,7 @@ class Plant {
     while (now_ < until - 1e-9) {
       now_ = static_cast<double>(++steps_) * kStep;
       if (setup_.completions) complete_shared();
+      if (setup_.others && random_.chance(setup_.others(now_) * kStep)) serve();
       for (Node& node : nodes_) step(node);
       if (steps_ % 50 == 0) {
         for (std::size_t i = 0; i < nodes_.size(); ++i) tick(nodes_[i], static_cast<double>(i) * setup_.skew);
@@ -134,16 +137,19 @@ class Plant {
     call.started = now_;
     if (!setup_.completions) {
       call.ends = now_ + setup_.latency(now_, random_);
-      if (setup_.servers) {
-        const auto servers = static_cast<std::size_t>(setup_.servers(now_));
-        while (free_at_.size() > servers) free_at_.erase(std::max_element(free_at_.begin(), free_at_.end()));
-        while (free_at_.size() < servers) free_at_.push_back(now_);
-        const auto server = std::min_element(free_at_.begin(), free_at_.end());
-        *server = std::max(*server, now_) + random_.log_normal(setup_.service * 0.956, 0.3);
-        call.ends = *server;
-      }
+      if (setup_.servers) call.ends = serve();
     }
     node.in_flight.push_back(call);
+  }
+
+  // When a call that comes now has been served.
+  double serve() {
+    const auto servers = static_cast<std::size_t>(setup_.servers(now_));
+    while (free_at_.size() > servers) free_at_.erase(std::max_element(free_at_.begin(), free_at_.end()));
+    while (free_at_.size() < servers) free_at_.push_back(now_);
+    const auto server = std::min_element(free_at_.begin(), free_at_.end());
+    *server = std::max(*server, now_) + random_.log_normal(setup_.service * 0.956, 0.3);
+    return *server;
   }
 
   void complete_shared() {

@@ -90,8 +90,8 @@ TEST(FallbackLimit, IsMaxOrWhatThePolicySaysWithinTheMemory) {
 TEST(Bulkhead, IsAShareOfTheMemoryThatIsLeft) {
   UpstreamPolicy upstream;
   upstream.limit = {.min = 4, .max = 5000};
-  EXPECT_EQ(bulkhead(upstream, 64 * kMiB, 0, 32 * 1024), 1433);
-  EXPECT_EQ(bulkhead(upstream, 64 * kMiB, 32 * kMiB, 32 * 1024), 716);
+  EXPECT_EQ(bulkhead(upstream, 64 * kMiB, 0, 32 * 1024), 1740);
+  EXPECT_EQ(bulkhead(upstream, 64 * kMiB, 32 * kMiB, 32 * 1024), 870);
   EXPECT_EQ(bulkhead(upstream, 64 * kMiB, 65 * kMiB, 32 * 1024), 4);
   EXPECT_EQ(bulkhead(upstream, 4096 * kMiB, 0, 32 * 1024), 5000);
 }

@@ -44,7 +44,7 @@ TEST(Convert, FillsInTheDefaultsThatTheProtoDocuments) {
   EXPECT_EQ(b.breaker, (decision::BreakerPolicy{decision::SlowCallRule{3s, 0.6}, std::nullopt, 20, 10s, 2s, 3, true}));
   EXPECT_EQ(b.timeout, 30s);
   EXPECT_EQ(b.retry_budget, 0.1);
-  EXPECT_EQ(b.memory_share, 0.7);
+  EXPECT_EQ(b.memory_share, 0.85);
 }
 
 TEST(Convert, TakesEveryFieldThatIsSet) {

@@ -60,6 +60,8 @@ struct CauseContext {
   // How long what is ready waits for a CPU: part of every latency that this node measures.
   Duration run_delay{};
   BreakerState breaker = BreakerState::closed;
+  // The breaker takes it for dead, not just for useless.
+  bool dead = false;
   // The upstream refuses calls, and that is obeyed.
   bool refusing = false;
   // Bounds of a limit: what else is in force, and what the policy never goes below.
@@ -99,6 +101,12 @@ class CauseTest {
     // Calls in flight; unset: unbounded by this test.
     std::optional<int> limit;
     Cause verdict = Cause::none;
+
+    // Held back because more calls get no more answers: what waits then is a standing queue.
+    bool tight() const {
+      return state == CauseState::search ||
+             (state == CauseState::track && (verdict == Cause::ours || verdict == Cause::full));
+    }
   };
 
   // Call every 100 ms, after signals.tick().
@@ -151,6 +159,7 @@ class CauseTest {
   void begin_cut(Step& step, double throughput);
   void cut_to(Step& step, double limit);
   void drain(Step& step);
+  void watch(Step& step);
   void relieved(Step& step, const UpstreamSignals::Span& span);
   void begin_search(Step& step, const UpstreamSignals::Span& span);
   void doubt(Step& step, const UpstreamSignals::Span& block, const std::string& sentence);
@@ -160,12 +169,14 @@ class CauseTest {
   void track_block(Step& step, const UpstreamSignals::Span& block);
   void next_block(Step& step, double factor);
   void note_surplus(const Step& step);
+  void note_trouble(const Step& step);
   void begin_freeze(Step& step, double limit, std::string sentence, std::string formula);
   bool collapsing(const Step& step) const;
   void alarm(Step& step);
   bool excused(Step& step);
   void await_no_turn();
   bool losing_calls(const Step& step);
+  bool answers_went_on(const Step& step) const;
   void decide(Step& step, CauseState to, Cause verdict, std::string sentence, std::string formula,
               std::string would_change);
   void set_limit(const Step& step, double limit);
@@ -184,6 +195,7 @@ class CauseTest {
   Duration hold_off_{};
   std::optional<Instant> well_since_;
   BreakerState breaker_ = BreakerState::closed;
+  bool ceased_at_once_ = true;
   bool observed_ = false;
   std::optional<Instant> turn_since_;
   std::optional<Instant> surplus_;
@@ -206,6 +218,7 @@ class CauseTest {
   double n_ref_ = 0;
   Duration w_ref_{};
   std::optional<Instant> drained_;
+  std::optional<Instant> watched_;
   double knee_throughput_ = 0;
   int looks_ = 0;
   Block held_;

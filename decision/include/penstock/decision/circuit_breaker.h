@@ -95,6 +95,9 @@ class CircuitBreaker {
 
   BreakerState state() const;
   BreakerForce forced() const;
+  // Not closed, by lack of usefulness here or on other nodes, and calls fail at once, or for a whole patience none was
+  // answered.
+  bool dead() const;
   Duration retry_after(Instant now) const;
   // Unset without enough evidence.
   std::optional<double> usefulness() const;

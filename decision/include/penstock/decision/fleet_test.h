@@ -30,6 +30,8 @@ class FleetTest {
     UpstreamCounts counts;
     Duration patience;
     BreakerState breaker;
+    // The node takes it for dead.
+    bool dead = false;
     bool refusing;
     double memory_pressure;
     Duration run_delay;

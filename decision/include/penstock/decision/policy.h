@@ -93,7 +93,7 @@ struct UpstreamPolicy {
   BreakerPolicy breaker;
   Duration timeout = std::chrono::seconds(30);
   double retry_budget = 0.1;
-  double memory_share = 0.7;
+  double memory_share = 0.85;
   bool operator==(const UpstreamPolicy&) const = default;
 };
 
