@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "agents/run/membership.h"
@@ -30,6 +31,8 @@ namespace penstock::run {
 namespace {
 
 constexpr auto kPatienceAtExit = std::chrono::seconds(5);
+// The node needs milliseconds, unless the program's first thread is made where the node's have to wait for it.
+constexpr auto kPatienceAtStart = std::chrono::seconds(2);
 
 // A runtime of its own beside the program's scheduler, on plain threads that take no signals: it answers also while the
 // program holds its thread.
@@ -44,6 +47,12 @@ class Node {
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
+  // Until the program's calls are guarded, or never will be.
+  void await_start() {
+    const fiber::PlainCalls plain;
+    started_.get_future().wait_for(kPatienceAtStart);
+  }
+
   // At the end of the process, before what the node uses is destroyed.
   void end() {
     if (::getpid() != pid_) return;
@@ -54,6 +63,10 @@ class Node {
 
  private:
   void serve(const Settings& settings, const std::vector<interpose::ProgramScheduler>& program) {
+    bool starting = true;
+    const auto tell_started = [&] {
+      if (std::exchange(starting, false)) started_.set_value();
+    };
     try {
       struct sigaction pipe {};
       ::sigaction(SIGPIPE, nullptr, &pipe);
@@ -71,6 +84,7 @@ class Node {
       const std::string address = server.address();
       const auto membership = Membership::begin(runtime, settings, address);
       RuntimeAccess::start(runtime);
+      tell_started();
       spdlog::info("penstock-run: process {} of service {}: http://{}/metrics, /debug/fibers", pid_, settings.service,
                    address);
       end_.get_future().wait();
@@ -78,11 +92,12 @@ class Node {
       // The program goes on: its threads are fibers, but nobody sees them.
       spdlog::error("penstock-run: process {} is no node: {}", pid_, error.what());
     }
+    tell_started();
     ended_.set_value();
   }
 
   const pid_t pid_;
-  std::promise<void> end_, ended_;
+  std::promise<void> started_, end_, ended_;
   std::thread thread_;
 };
 
@@ -107,6 +122,7 @@ void begun(const std::vector<interpose::ProgramScheduler>& program) {
   // What was made before is destroyed after the node's end, which still logs.
   spdlog::default_logger_raw();
   node = new Node(*settings, program);
+  node->await_start();
   std::atexit(end_node);
 }
 

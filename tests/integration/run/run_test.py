@@ -106,6 +106,35 @@ class Unchanged(unittest.TestCase):
             self.assertEqual(run(RUN, *options).returncode, 2, options)
 
 
+class Guarded(unittest.TestCase):
+    """Third parties of the policy, called by a client that knows nothing of it."""
+
+    POLICY = """
+kind: Policy
+metadata: {name: calls}
+spec:
+  service: calls
+  upstreams:
+    - name: dead
+      match: {hosts: [127.0.0.1]}
+      timeout: 1s
+      breaker: {errorRatio: 0.5, minCalls: 5, open: 60s}
+"""
+
+    @unittest.skipUnless(run(PYTHON, "-c", "import requests").returncode == 0, "python3-requests is not installed")
+    def test_requests_to_who_never_answers(self):
+        with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0), backlog=100) as peer:
+            policy = os.path.join(folder, "policy.yaml")
+            with open(policy, "w", encoding="ascii") as file:
+                file.write(self.POLICY)
+            ran = run(RUN, "--service", "calls", "--policy", policy, PYTHON, os.path.join(HERE, "requests_program.py"),
+                      str(peer.getsockname()[1]))
+        # From the very first on they end at the policy's time, not after the 30 s of the program's own; then all are
+        # refused.
+        self.assertEqual(ran.stdout, "10 ReadTimeout later\n" + 2 * "10 ConnectionError refused at once\n", ran.stderr)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+
+
 class Server(unittest.TestCase):
     """A thread for each connection, on few of the kernel."""
 
