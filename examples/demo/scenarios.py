@@ -116,7 +116,7 @@ SCENARIOS = {
                 Criterion("all users answered", "goodput", "slow5s", at_least=0.85),
                 _others("slow5s"),
                 _others("blackhole"),
-                Criterion("A cut off on all nodes, s", "trip_s", at_most=7),
+                Criterion("A cut off on all nodes, s", "trip_s", at_most=10),
                 Criterion("recovered, s", "recovery_s", at_most=6),
             ),
         ),
