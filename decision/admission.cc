@@ -82,7 +82,7 @@ std::string_view to_string(RejectReason reason) {
 }
 
 struct Admission::State {
-  State(const QueuePolicy& policy, int limit) : queue(policy), limit(limit) {}
+  State(const QueuePolicy& policy, int limit, ShareOf shares) : queue(policy, shares), limit(limit) {}
 
   // From this moment on the deadline cannot be met.
   Instant hopeless_at(const Ticket& ticket) const {
@@ -117,6 +117,7 @@ struct Admission::State {
       }
       decided.push_back({ticket, std::nullopt});
       queue.remove(*ticket);
+      ticket->tenant = queue.shares().begun(ticket->tenant, now);
       ++in_flight;
     }
   }
@@ -135,7 +136,8 @@ struct Admission::State {
   CompletionRate completions;
 };
 
-Admission::Admission(QueuePolicy queue, int limit) : state_(std::make_unique<State>(queue, limit)) {}
+Admission::Admission(QueuePolicy queue, int limit, ShareOf shares)
+    : state_(std::make_unique<State>(queue, limit, shares)) {}
 Admission::~Admission() = default;
 
 Admission::Answer Admission::offer(Ticket& ticket, Instant now, std::vector<Verdict>& decided) {
@@ -144,6 +146,7 @@ Admission::Answer Admission::offer(Ticket& ticket, Instant now, std::vector<Verd
   if (ticket.deadline <= now) return rejected(RejectReason::deadline);
   if (s.in_flight < s.limit) {
     ++s.in_flight;
+    ticket.tenant = s.queue.shares().begun(ticket.tenant, now);
     return {Offer::admitted};
   }
   const int max = s.queue.policy().max;
@@ -152,7 +155,7 @@ Admission::Answer Admission::offer(Ticket& ticket, Instant now, std::vector<Verd
   if (s.queue.size() >= max) {
     s.expire(now, decided);
     if (s.queue.size() >= max) {
-      Ticket* yielding = s.queue.yields_to(ticket.priority, now);
+      Ticket* yielding = s.queue.yields_to(ticket, now);
       if (!yielding) return rejected(RejectReason::limit);
       s.refuse(*yielding, RejectReason::shed, decided);
     }
@@ -161,9 +164,9 @@ Admission::Answer Admission::offer(Ticket& ticket, Instant now, std::vector<Verd
   return {Offer::queued};
 }
 
-void Admission::release(Duration busy, Instant now, std::vector<Verdict>& decided) {
+void Admission::release(Duration busy, Instant now, std::vector<Verdict>& decided, Tenant tenant) {
   tell({.count = 1, .shortest = busy}, now);
-  give_back(1, now, decided);
+  give_back(1, now, decided, tenant);
 }
 
 int Admission::reserve(int places) {
@@ -173,9 +176,10 @@ int Admission::reserve(int places) {
   return given;
 }
 
-void Admission::give_back(int places, Instant now, std::vector<Verdict>& decided) {
+void Admission::give_back(int places, Instant now, std::vector<Verdict>& decided, Tenant tenant) {
   State& s = *state_;
   s.in_flight -= places;
+  s.queue.shares().ended(tenant);
   s.serve(now, decided);
 }
 
@@ -218,6 +222,10 @@ void Admission::set_queue(const QueuePolicy& queue, Instant now, std::vector<Ver
   while (s.queue.size() > std::max(0, queue.max)) s.refuse(*s.queue.worst(now), RejectReason::shed, decided);
 }
 
+void Admission::set_shares(const std::vector<double>& weights) { state_->queue.set_shares(weights); }
+
+const Shares& Admission::shares() const { return state_->queue.shares(); }
+int Admission::queue_length(Tenant tenant) const { return state_->queue.size(tenant); }
 int Admission::limit() const { return state_->limit; }
 int Admission::in_flight() const { return state_->in_flight; }
 int Admission::queue_length() const { return state_->queue.size(); }

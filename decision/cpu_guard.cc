@@ -20,7 +20,7 @@ CpuGuard::CpuGuard(int cores, int longest_queue, Duration longest_wait)
     : cores_(std::max(cores, 1)),
       most_(static_cast<int>(kRunnablePerCore * cores_)),
       tokens_(most_),
-      door_(door(longest_queue, longest_wait), 0) {}
+      door_(door(longest_queue, longest_wait), 0, ShareOf::starts) {}
 
 Duration CpuGuard::long_backlog() const { return std::max<Duration>(kLongBacklog, kLongRequests * need_ / cores_); }
 

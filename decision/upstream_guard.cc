@@ -136,7 +136,7 @@ UpstreamGuard::Answer UpstreamGuard::start(Call& call, Instant now, std::vector<
 // Of a call that has a place.
 UpstreamGuard::Answer UpstreamGuard::begin(Call& call, Instant now, std::vector<Verdict>& decided) {
   const auto refuse = [&](RejectReason reason, Duration retry_after) {
-    admission_.give_back(1, now, decided);
+    admission_.give_back(1, now, decided, call.tenant);
     settle(decided);
     return Answer{Offer::refused, reason, retry_after};
   };
@@ -174,14 +174,14 @@ void UpstreamGuard::end(Call& call, GuardedOutcome outcome, std::optional<Durati
       break;
   }
   if (call.tracked) breaker_.end(call.call, to_breaker(outcome), now);
-  if (call.placed) admission_.release(took, now, decided);
+  if (call.placed) admission_.release(took, now, decided, call.tenant);
   settle(decided);
 }
 
 bool UpstreamGuard::withdraw(Call& call) { return admission_.withdraw(call); }
 
-void UpstreamGuard::give_back(Call&, Instant now, std::vector<Verdict>& decided) {
-  admission_.give_back(1, now, decided);
+void UpstreamGuard::give_back(Call& call, Instant now, std::vector<Verdict>& decided) {
+  admission_.give_back(1, now, decided, call.tenant);
   settle(decided);
 }
 

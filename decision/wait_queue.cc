@@ -1,6 +1,8 @@
 #include "decision/wait_queue.h"
 
+#include <bit>
 #include <cmath>
+#include <utility>
 
 namespace penstock::decision {
 namespace {
@@ -60,8 +62,39 @@ void WaitQueue::set_policy(const QueuePolicy& policy) {
   policy_ = policy;
 }
 
+template <class F>
+void WaitQueue::for_each_waiting(std::size_t priority, F&& f) const {
+  for (std::uint64_t left = waiting_[priority]; left != 0; left &= left - 1) {
+    const auto tenant = static_cast<Tenant>(std::countr_zero(left));
+    f(classes_[index(priority, tenant)], tenant);
+  }
+}
+
+void WaitQueue::set_shares(const std::vector<double>& weights) {
+  if (weights.size() == shares_.tenants()) return shares_.set(weights);
+  // First what may fail: a ticket that is lost would never be told.
+  std::vector<ByDeadlineSet::node_type> all;
+  all.reserve(static_cast<std::size_t>(size_));
+  std::vector<Class> classes(kPriorities * weights.size());
+  std::vector<double> given = weights;
+  while (Ticket* ticket = oldest()) all.push_back(take_out(*ticket));
+  shares_.set(std::move(given));
+  classes_ = std::move(classes);
+  for (auto& node : all) put_in(std::move(node), node.value()->enqueued);
+}
+
 void WaitQueue::insert(Ticket& ticket, Instant now) {
-  Class& c = classes_[static_cast<std::size_t>(ticket.priority)];
+  ByDeadlineSet one;
+  ticket.sequence = sequence_ + 1;
+  one.insert(&ticket);
+  put_in(one.extract(one.begin()), now);
+}
+
+void WaitQueue::remove(Ticket& ticket) { take_out(ticket); }
+
+void WaitQueue::put_in(ByDeadlineSet::node_type node, Instant now) {
+  Ticket& ticket = *node.value();
+  Class& c = class_of(ticket);
   if (!c.first) c.codel.idle();
   ticket.enqueued = now;
   ticket.sequence = ++sequence_;
@@ -70,36 +103,58 @@ void WaitQueue::insert(Ticket& ticket, Instant now) {
   ticket.previous = c.last;
   (c.last ? c.last->next : c.first) = &ticket;
   c.last = &ticket;
-  c.by_deadline.insert(&ticket);
+  c.by_deadline.insert(std::move(node));
+  ++c.size;
+  waiting_[priority_of(ticket)] |= std::uint64_t{1} << shares_.counted(ticket.tenant);
   ++size_;
 }
 
-void WaitQueue::remove(Ticket& ticket) {
-  Class& c = classes_[static_cast<std::size_t>(ticket.priority)];
-  c.by_deadline.erase(&ticket);
+WaitQueue::ByDeadlineSet::node_type WaitQueue::take_out(Ticket& ticket) {
+  Class& c = class_of(ticket);
+  auto node = c.by_deadline.extract(&ticket);
   (ticket.previous ? ticket.previous->next : c.first) = ticket.next;
   (ticket.next ? ticket.next->previous : c.last) = ticket.previous;
   ticket.previous = ticket.next = nullptr;
   ticket.waiting = false;
+  if (--c.size == 0) waiting_[priority_of(ticket)] &= ~(std::uint64_t{1} << shares_.counted(ticket.tenant));
   --size_;
+  return node;
+}
+
+int WaitQueue::size(Tenant tenant) const {
+  int sum = 0;
+  for (std::size_t p = 0; p < kPriorities; ++p) sum += classes_[index(p, tenant)].size;
+  return sum;
 }
 
 bool WaitQueue::turned_round(const Class& c, Instant now) const {
   return policy_.discipline == QueueDiscipline::newest_first && c.first && now - c.first->enqueued > policy_.target;
 }
 
+Ticket* WaitQueue::next_of(const Class& c, Instant now) const {
+  if (policy_.discipline == QueueDiscipline::deadline) return *c.by_deadline.begin();
+  return turned_round(c, now) ? c.last : c.first;
+}
+
 Ticket* WaitQueue::next(Instant now) const {
-  for (const Class& c : classes_) {
-    if (!c.first) continue;
-    if (policy_.discipline == QueueDiscipline::deadline) return *c.by_deadline.begin();
-    return turned_round(c, now) ? c.last : c.first;
+  for (std::size_t p = 0; p < kPriorities; ++p) {
+    if (waiting_[p] == 0) continue;
+    const Class* chosen = nullptr;
+    double least = 0;
+    for_each_waiting(p, [&](const Class& c, Tenant tenant) {
+      const double use = shares_.use(tenant);
+      if (chosen && (use > least || (use == least && c.first->sequence > chosen->first->sequence))) return;
+      chosen = &c;
+      least = use;
+    });
+    return next_of(*chosen, now);
   }
   return nullptr;
 }
 
 bool WaitQueue::drops(const Ticket& ticket, Instant now) {
   if (policy_.discipline != QueueDiscipline::codel) return false;
-  Class& c = classes_[static_cast<std::size_t>(ticket.priority)];
+  Class& c = class_of(ticket);
   return c.codel.drop(now - ticket.enqueued, c.first == c.last, now, policy_);
 }
 
@@ -109,31 +164,50 @@ Ticket* WaitQueue::last_served(const Class& c, Instant now) const {
 }
 
 Ticket* WaitQueue::worst(Instant now) const {
-  for (std::size_t i = classes_.size(); i-- > 0;) {
-    if (classes_[i].first) return last_served(classes_[i], now);
+  for (std::size_t p = kPriorities; p-- > 0;) {
+    if (waiting_[p] == 0) continue;
+    const Class* chosen = nullptr;
+    double most = 0;
+    for_each_waiting(p, [&](const Class& c, Tenant tenant) {
+      const double waiting = c.size / shares_.weight(tenant);
+      if (chosen && waiting <= most) return;
+      chosen = &c;
+      most = waiting;
+    });
+    return last_served(*chosen, now);
   }
   return nullptr;
 }
 
-Ticket* WaitQueue::yields_to(Priority priority, Instant now) const {
+Ticket* WaitQueue::yields_to(const Ticket& coming, Instant now) const {
   Ticket* candidate = worst(now);
-  if (!candidate || candidate->priority < priority) return nullptr;
-  if (candidate->priority > priority) return candidate;
-  return turned_round(classes_[static_cast<std::size_t>(priority)], now) ? candidate : nullptr;
+  if (!candidate || candidate->priority < coming.priority) return nullptr;
+  if (candidate->priority > coming.priority) return candidate;
+  const Class& own = class_of(coming);
+  const Class& fattest = class_of(*candidate);
+  const auto for_weight = [&](const Ticket& ticket, int waiting) {
+    return waiting / shares_.weight(shares_.counted(ticket.tenant));
+  };
+  if (&own != &fattest && for_weight(*candidate, fattest.size) > for_weight(coming, own.size + 1)) return candidate;
+  return turned_round(own, now) ? last_served(own, now) : nullptr;
 }
 
 Ticket* WaitQueue::oldest() const {
   Ticket* found = nullptr;
-  for (const Class& c : classes_) {
-    if (c.first && (!found || c.first->enqueued < found->enqueued)) found = c.first;
+  for (std::size_t p = 0; p < kPriorities; ++p) {
+    for_each_waiting(p, [&](const Class& c, Tenant) {
+      if (!found || c.first->enqueued < found->enqueued) found = c.first;
+    });
   }
   return found;
 }
 
 Ticket* WaitQueue::most_urgent() const {
   Ticket* found = nullptr;
-  for (const Class& c : classes_) {
-    if (c.first && (!found || (*c.by_deadline.begin())->deadline < found->deadline)) found = *c.by_deadline.begin();
+  for (std::size_t p = 0; p < kPriorities; ++p) {
+    for_each_waiting(p, [&](const Class& c, Tenant) {
+      if (!found || (*c.by_deadline.begin())->deadline < found->deadline) found = *c.by_deadline.begin();
+    });
   }
   return found;
 }

@@ -7,16 +7,17 @@
 #include <vector>
 
 #include "penstock/decision/policy.h"
+#include "penstock/decision/shares.h"
 #include "penstock/decision/time.h"
 
 // Admission to a pool: an exact limit of requests in flight and a bounded, prioritised queue before it.
 //
 // Not thread-safe: the owner serialises calls. Invariants: in_flight() <= limit() unless the limit was lowered below
 // what was in flight, which then drains; a request waits only while in_flight() >= limit(); higher priorities leave the
-// queue first, and within a priority the discipline orders. At a full queue the arriving request takes the place of the
-// one that would be served last among the lowest priority that waits, if that priority is below its own (that one is
-// shed), and is refused (limit) otherwise; while newest-first turns the queue round, also the oldest of its own
-// priority makes way.
+// queue first, within a priority the tenants by their shares (shares.h), and within a tenant the discipline orders. At
+// a full queue the arriving request takes the place of the one that would be served last among the lowest priority that
+// waits, if that priority is below its own (that one is shed), and is refused (limit) otherwise; while newest-first
+// turns the queue round, also the oldest of its own priority makes way.
 //
 // A request is refused (deadline) when its deadline has passed, or, if it would have to wait, when less is left than
 // the shortest time that recent requests were busy. CoDel's drops are shed, max_wait's are queue_timeout. Offers and
@@ -34,6 +35,8 @@ inline constexpr int kRejectReasons = 5;
 // Whoever asks for admission. The address identifies the request while it waits; the fields are the caller's.
 struct Ticket {
   Priority priority = Priority::normal;
+  // Whose it is; once admitted, as whose it is counted: for release() and give_back().
+  Tenant tenant = kOthers;
   Instant deadline = Instant::max();
   // Since when it waits.
   Instant enqueued{};
@@ -64,7 +67,7 @@ struct Ended {
 class Admission {
  public:
   // limit >= 0; a limit of 0 admits nothing.
-  Admission(QueuePolicy queue, int limit);
+  Admission(QueuePolicy queue, int limit, ShareOf shares = ShareOf::places);
   ~Admission();
   Admission(const Admission&) = delete;
 
@@ -81,13 +84,13 @@ class Admission {
   Answer offer(Ticket& ticket, Instant now, std::vector<Verdict>& decided);
 
   // A request in flight ended after `busy`. Appends who follows it and who is dropped instead.
-  void release(Duration busy, Instant now, std::vector<Verdict>& decided);
+  void release(Duration busy, Instant now, std::vector<Verdict>& decided, Tenant tenant = kUncounted);
 
   // Places that the owner hands out by itself: they count as in flight until they are given back. At most `places`,
   // none while somebody waits; returns how many.
   int reserve(int places);
   // Of reserve(), or whose request's end is told apart. Appends who follows and who is dropped instead.
-  void give_back(int places, Instant now, std::vector<Verdict>& decided);
+  void give_back(int places, Instant now, std::vector<Verdict>& decided, Tenant tenant = kUncounted);
   // Requests on reserved places ended: release() tells of its own.
   void tell(const Ended& ended, Instant now);
 
@@ -104,12 +107,17 @@ class Admission {
 
   // Up at once (the queue is served), down by draining.
   void set_limit(int limit, Instant now, std::vector<Verdict>& decided);
+  // Who has which share of the places, by number: shares.h. Keeps those that wait. Throws std::bad_alloc.
+  void set_shares(const std::vector<double>& weights);
   // Keeps those that wait; over the new maximum, the worst are shed.
   void set_queue(const QueuePolicy& queue, Instant now, std::vector<Verdict>& decided);
 
   int limit() const;
   int in_flight() const;
   int queue_length() const;
+  const Shares& shares() const;
+  // Of a tenant that is told apart.
+  int queue_length(Tenant tenant) const;
 
  private:
   struct State;

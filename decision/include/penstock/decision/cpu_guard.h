@@ -46,6 +46,9 @@ class CpuGuard {
   // One that was started has ended: how long requests are busy bounds who may still hope.
   void ended(Duration busy, Instant now) { door_.tell({.count = 1, .shortest = busy}, now); }
 
+  // Who has which share of the starts: shares.h.
+  void set_shares(const std::vector<double>& weights) { door_.set_shares(weights); }
+
   int waiting() const { return door_.queue_length(); }
   Instant next_event() const { return door_.next_event(); }
 

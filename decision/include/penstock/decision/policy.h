@@ -52,7 +52,25 @@ struct RoutePolicy {
   std::string pool = "default";
   Priority priority = Priority::normal;
   std::optional<Duration> deadline;
+  // Whose its requests are, whatever their header says; empty: the header's.
+  std::string tenant;
   bool operator==(const RoutePolicy&) const = default;
+};
+
+// Who shares the pools and upstreams of a service when they are full, and how: shares.h.
+struct TenantPolicy {
+  std::string name;
+  double weight = 1;
+  bool operator==(const TenantPolicy&) const = default;
+};
+
+struct TenantsPolicy {
+  // Of a request, lower case, whose value names its tenant; empty: only routes do.
+  std::string header;
+  std::vector<TenantPolicy> named;
+  // Weight of all others together.
+  double others = 1;
+  bool operator==(const TenantsPolicy&) const = default;
 };
 
 enum class LimitMode { adaptive, fixed };
@@ -118,6 +136,7 @@ struct Policy {
   std::vector<RoutePolicy> routes;
   std::vector<UpstreamPolicy> upstreams;
   GuardsPolicy guards;
+  TenantsPolicy tenants;
   bool operator==(const Policy&) const = default;
 };
 

@@ -96,6 +96,8 @@ class UpstreamGuard {
   void tick(const Tick& tick, std::vector<Verdict>& decided);
 
   void set_policy(const UpstreamPolicy& policy, bool shadow, Instant now, std::vector<Verdict>& decided);
+  // Who has which share of the places when they are short: shares.h.
+  void set_shares(const std::vector<double>& weights) { admission_.set_shares(weights); }
   // The fleet's limit; unset: none. `tight`: the queue before it stands on purpose. `leads`: the fleet tests for the
   // cause, this node does not.
   void set_directive(std::optional<int> limit, Instant now, std::vector<Verdict>& decided, bool tight = true,
