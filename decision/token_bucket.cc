@@ -60,6 +60,7 @@ bool TokenBucket::take(Instant now) {
     return false;
   }
   tokens_ -= 1;
+  ++taken_;
   return true;
 }
 
@@ -83,14 +84,14 @@ void TokenBucket::refused(Instant now, std::optional<Duration> retry_after) {
   if (retry_after) retry_at_ = std::max(retry_at_, now + std::min(*retry_after, kLongestPause));
 }
 
-void TokenBucket::tick(Instant now) {
+void TokenBucket::tick(Instant now, std::int64_t pending) {
   if (!rate_) {
     if (now - quiet_since_ > 1s) return;
     const Slot second = sum(now, kSlots);
     if (second.refused < kFewest || refused_share(now) < kShare) return;
     // Of what the window has seen: a service that has just started has not called for a second.
     const double seen = std::clamp(seconds(now - first_), 0.1, 1.0);
-    rate_ = std::max(kLeastRate, kBelow * static_cast<double>(second.accepted) / seen);
+    rate_ = std::max(kLeastRate, kBelow * static_cast<double>(second.accepted + pending) / seen);
     growth_ = kAbove;
     tokens_ = 0;
     filled_ = now;
@@ -108,7 +109,9 @@ void TokenBucket::tick(Instant now) {
     return;
   }
   if (now - adjusted_ < kAdjust) return;
-  const double accepted = static_cast<double>(accepted_) / seconds(now - adjusted_);
+  // Refusals come at once, answers when they are ready: what went out and was not refused is accepted.
+  const auto went_well = std::max(accepted_, taken_ - refused_);
+  const double accepted = static_cast<double>(went_well) / seconds(now - adjusted_);
   const auto all = static_cast<double>(accepted_ + refused_);
   const double share = all > 0 ? static_cast<double>(refused_) / all : 0;
   if (share > kMost && refused_ >= kFewest && retry_at_ > now) paused_until_ = retry_at_;
@@ -124,7 +127,7 @@ void TokenBucket::tick(Instant now) {
 
 void TokenBucket::restart(Instant now) {
   adjusted_ = now;
-  accepted_ = refused_ = 0;
+  accepted_ = refused_ = taken_ = 0;
 }
 
 }  // namespace penstock::decision

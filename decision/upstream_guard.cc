@@ -199,10 +199,15 @@ UpstreamCounts UpstreamGuard::counts(Instant now) const {
   return counts;
 }
 
+std::int64_t UpstreamGuard::pending(Instant now) const {
+  const UpstreamSignals::Span second = signals_.since(now - std::chrono::seconds(1));
+  return std::clamp<std::int64_t>(second.attempts - second.ok - second.failed, 0, counts_.in_flight);
+}
+
 void UpstreamGuard::tick(const Tick& tick, std::vector<Verdict>& decided) {
   breaker_.tick(tick.now, tick.memory_pressure);
-  bucket_.tick(tick.now);
   signals_.tick(counts(tick.now), test_.unusual() || directive_, tick.now);
+  bucket_.tick(tick.now, pending(tick.now));
   admission_.expire(tick.now, decided);
   if (guarded_) {
     bulkhead_ = tick.bulkhead;

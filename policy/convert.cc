@@ -79,6 +79,16 @@ decision::GuardsPolicy guards(const v1::Guards& from) {
   return to;
 }
 
+decision::TenantsPolicy tenants(const v1::Tenants& from) {
+  decision::TenantsPolicy to;
+  to.header = lower_case(from.header());
+  if (from.has_others()) to.others = from.others();
+  for (const v1::Tenant& tenant : from.named()) {
+    to.named.push_back({tenant.name(), tenant.has_weight() ? tenant.weight() : decision::TenantPolicy{}.weight});
+  }
+  return to;
+}
+
 decision::PoolPolicy pool(const v1::Pool& from) {
   decision::PoolPolicy to;
   to.name = from.name();
@@ -102,6 +112,7 @@ decision::RoutePolicy route(const v1::Route& from) {
   if (!from.pool().empty()) to.pool = from.pool();
   to.priority = priority(from.priority());
   if (from.has_deadline()) to.deadline = to_chrono(from.deadline());
+  to.tenant = from.tenant();
   return to;
 }
 
@@ -151,6 +162,7 @@ absl::StatusOr<decision::Policy> to_decision(const v1::Policy& policy) {
   for (const v1::Route& from : policy.spec().routes()) result.routes.push_back(route(from));
   for (const v1::Upstream& from : policy.spec().upstreams()) result.upstreams.push_back(upstream(from));
   result.guards = guards(policy.spec().guards());
+  result.tenants = tenants(policy.spec().tenants());
   return result;
 }
 

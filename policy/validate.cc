@@ -1,5 +1,6 @@
 #include "policy/validate.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <set>
@@ -9,6 +10,7 @@
 
 #include "absl/strings/ascii.h"
 #include "penstock/decision/policy.h"
+#include "penstock/decision/shares.h"
 #include "penstock/v1/policy.pb.h"
 #include "policy/convert.h"
 #include "policy/hosts.h"
@@ -23,6 +25,8 @@ using std::chrono::nanoseconds;
 using namespace std::chrono_literals;
 
 constexpr int kMost = 1'000'000;
+constexpr double kLeastWeight = 0.01;
+constexpr double kMostWeight = 10'000;
 constexpr std::int64_t kLeastNodeMemory = 1 << 24;
 constexpr std::int64_t kMostNodeMemory = std::int64_t{1} << 50;
 
@@ -115,6 +119,8 @@ class Validation {
     if (spec.service().size() > 255) report("spec.service", "is longer than 255 characters");
     choice("spec.mode", spec.mode(), v1::PolicyMode_IsValid(spec.mode()));
     std::set<std::string> pools{"default"};
+    std::set<std::string> tenant_names;
+    tenants(spec.tenants(), tenant_names);
     std::set<std::string> seen;
     for (int i = 0; i < spec.pools_size(); ++i) {
       const std::string at = cat("spec.pools[", i, "]");
@@ -122,7 +128,12 @@ class Validation {
       unique(seen, at + ".name", spec.pools(i).name());
       pools.insert(spec.pools(i).name());
     }
-    for (int i = 0; i < spec.routes_size(); ++i) route(cat("spec.routes[", i, "]"), spec.routes(i), pools);
+    for (int i = 0; i < spec.routes_size(); ++i) {
+      const std::string at = cat("spec.routes[", i, "]");
+      route(at, spec.routes(i), pools);
+      if (const std::string& tenant = spec.routes(i).tenant(); !tenant.empty() && !tenant_names.contains(tenant))
+        report(at + ".tenant", cat("there is no tenant \"", tenant, "\""));
+    }
     seen.clear();
     std::set<std::string> hosts;
     for (int i = 0; i < spec.upstreams_size(); ++i) {
@@ -131,6 +142,31 @@ class Validation {
       unique(seen, at + ".name", spec.upstreams(i).name());
     }
     guards(spec.guards());
+  }
+
+  void tenants(const v1::Tenants& tenants, std::set<std::string>& names) {
+    const std::string at = "spec.tenants";
+    if (!tenants.header().empty() && !name_is_made_of(tenants.header(), "-_", true)) {
+      report(at + ".header", "must be 1 to 63 characters of a-z, A-Z, 0-9, \"-\" and \"_\"");
+    }
+    if (tenants.has_others()) in_range(at + ".others", tenants.others(), kLeastWeight, kMostWeight);
+    if (tenants.named_size() >= static_cast<int>(decision::kMostTenants)) {
+      report(at + ".named", cat(tenants.named_size(), " are too many (at most ", decision::kMostTenants - 1, ")"));
+    }
+    for (int i = 0; i < tenants.named_size(); ++i) {
+      const v1::Tenant& tenant = tenants.named(i);
+      const std::string field = cat(at, ".named[", i, "]");
+      const auto printable = [](char c) { return absl::ascii_isgraph(static_cast<unsigned char>(c)); };
+      if (tenant.name().empty()) {
+        report(field + ".name", "is required");
+      } else if (tenant.name() == "others") {
+        report(field + ".name", "\"others\" is taken: it is all that are not named");
+      } else if (tenant.name().size() > 63 || !std::ranges::all_of(tenant.name(), printable)) {
+        report(field + ".name", "must be 1 to 63 printable characters without blanks");
+      }
+      unique(names, field + ".name", tenant.name());
+      if (tenant.has_weight()) in_range(field + ".weight", tenant.weight(), kLeastWeight, kMostWeight);
+    }
   }
 
   void guards(const v1::Guards& guards) {

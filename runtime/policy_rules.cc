@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "penstock/decision/shares.h"
+
 namespace penstock {
 namespace {
 
@@ -82,6 +84,24 @@ void check_upstream(const Field& field, const decision::UpstreamPolicy& upstream
   breaker.at("probes").in_range(upstream.breaker.probes, 1, 100);
 }
 
+void check_tenants(const Field& field, const decision::TenantsPolicy& tenants) {
+  field.at("named").require(tenants.named.size() < decision::kMostTenants,
+                            "more than " + std::to_string(decision::kMostTenants - 1));
+  field.at("others").in_range(tenants.others, 0.01, 10'000.0);
+  field.at("header").require(
+      std::none_of(tenants.header.begin(), tenants.header.end(),
+                   [](unsigned char c) { return !(std::islower(c) || std::isdigit(c) || c == '-' || c == '_'); }),
+      "\"" + tenants.header + "\" is no name of a header in lower case");
+  std::set<std::string_view> names;
+  for (std::size_t i = 0; i < tenants.named.size(); ++i) {
+    const Field tenant = field.at("named", i);
+    tenant.at("weight").in_range(tenants.named[i].weight, 0.01, 10'000.0);
+    tenant.at("name").require(!tenants.named[i].name.empty() && tenants.named[i].name != "others" &&
+                                  names.insert(tenants.named[i].name).second,
+                              "\"" + tenants.named[i].name + "\" is empty, \"others\" or in use for another tenant");
+  }
+}
+
 }  // namespace
 
 void check_policy(const decision::Policy& policy) {
@@ -89,6 +109,7 @@ void check_policy(const decision::Policy& policy) {
   if (const auto& memory = policy.guards.memory_bytes) {
     spec.at("guards.memory").require(*memory >= 1 << 24, "less than 16 MiB");
   }
+  check_tenants(spec.at("tenants"), policy.tenants);
   std::set<std::string_view> pools{"default"};
   for (std::size_t i = 0; i < policy.pools.size(); ++i) {
     const Field field = spec.at("pools", i);
@@ -103,6 +124,9 @@ void check_policy(const decision::Policy& policy) {
     const Field field = spec.at("routes", i);
     field.at("match").require(route.match.starts_with("/"), "\"" + route.match + "\" does not begin with \"/\"");
     field.at("pool").require(pools.contains(route.pool), "no pool \"" + route.pool + "\"");
+    field.at("tenant").require(
+        route.tenant.empty() || decision::tenant_named(policy.tenants, route.tenant) != decision::kOthers,
+        "no tenant \"" + route.tenant + "\"");
     if (route.deadline) field.at("deadline").in_range(*route.deadline, 1ms, 1h);
   }
   std::set<std::string_view> names;

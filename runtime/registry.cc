@@ -78,6 +78,14 @@ struct Registry::Snapshot {
   Index by_name;
   std::unordered_map<std::string, Pool*, StringHash, std::equal_to<>> pools;
   Upstream* other;
+
+  // Of a copy.
+  void point_at_own_tenants() {
+    if (unmatched.tenants != nullptr) unmatched.tenants = &policy.tenants;
+    for (Route& route : routes) {
+      if (route.decision.tenants != nullptr) route.decision.tenants = &policy.tenants;
+    }
+  }
 };
 
 Registry::Registry(MetricsRegistry& metrics)
@@ -92,6 +100,7 @@ void Registry::apply(const decision::Policy& policy) {
   check_policy(policy);
   std::lock_guard serialise(apply_lock_);
   const Instant now = steady_now();
+  const std::vector<double> weights = decision::weights(policy.tenants);
   metrics_.add_latency_edges(thresholds(policy));
 
   auto snapshot = std::make_shared<Snapshot>();
@@ -122,16 +131,23 @@ void Registry::apply(const decision::Policy& policy) {
       snapshot->by_name.emplace(given.name, upstream);
       for (const std::string& host : given.hosts) snapshot->by_host.emplace(host, upstream);
     }
-    snapshot->unmatched = {&pool_locked("default"), decision::Priority::normal, std::nullopt};
+    const decision::TenantsPolicy* by_header =
+        snapshot->policy.tenants.header.empty() ? nullptr : &snapshot->policy.tenants;
+    snapshot->unmatched = {&pool_locked("default"), decision::Priority::normal, std::nullopt, decision::kOthers,
+                           by_header};
     for (const auto& route : policy.routes) {
       // A shadow policy ends no request.
       const auto deadline = policy.shadow ? std::nullopt : route.deadline;
-      snapshot->routes.push_back({route.match, {&pool_locked(route.pool), route.priority, deadline}});
+      snapshot->routes.push_back(
+          {route.match,
+           {&pool_locked(route.pool), route.priority, deadline, decision::tenant_named(policy.tenants, route.tenant),
+            route.tenant.empty() ? by_header : nullptr}});
     }
   }
   for (Pool* pool : pools()) {
     const auto found = pool_policies.find(pool->name());
     PoolAccess::apply(*pool, found != pool_policies.end() ? found->second : default_pool(pool->name()), policy.shadow);
+    PoolAccess::set_shares(*pool, weights);
   }
   for (Upstream* upstream : upstreams()) {
     if (upstream == snapshot->other) continue;
@@ -139,8 +155,10 @@ void Registry::apply(const decision::Policy& policy) {
                                     [&](const auto& given) { return given.name == upstream->name(); });
     UpstreamAccess::apply(*upstream, found != policy.upstreams.end() ? *found : default_upstream(upstream->name()),
                           policy.shadow, now);
+    UpstreamAccess::set_shares(*upstream, weights);
   }
   door_.apply(policy.guards, policy.shadow);
+  door_.set_shares(weights);
   memory_limit_ = policy.guards.memory_bytes.value_or(group_limit_);
   std::lock_guard guard(lock_);
   for (const auto& [name, pool] : pools_) snapshot->pools.emplace(name, pool.get());
@@ -204,6 +222,7 @@ Pool& Registry::pool(std::string_view name) {
   Pool& pool = pool_locked(name);
   if (!known) {
     auto with_it = std::make_shared<Snapshot>(*snapshot_);
+    with_it->point_at_own_tenants();
     with_it->pools.emplace(name, &pool);
     publish_locked(std::move(with_it));
   }

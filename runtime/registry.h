@@ -31,6 +31,9 @@ struct RouteDecision {
   decision::Priority priority;
   // From the arrival of the request.
   std::optional<Duration> deadline;
+  decision::Tenant tenant = decision::kOthers;
+  // Not null: the tenant is the one that the request's header names, by these, which live until the caller waits.
+  const decision::TenantsPolicy* tenants = nullptr;
 };
 
 // The policy in force and what it governs: pools, upstreams, their leases. Thread-safe; members do not suspend but for

@@ -34,6 +34,24 @@ void Registry::register_metrics() {
                      }
                    });
 
+  // Of a policy that names tenants.
+  const auto tenant_gauge = [&](std::string_view name, std::string_view help, auto value) {
+    metrics_.collect(name, help, "gauge", [this, value](const Emit& emit) {
+      const decision::TenantsPolicy tenants = policy().tenants;
+      if (tenants.named.empty()) return;
+      for (const Pool* pool : pools()) {
+        const std::vector<PoolAccess::Share> shares = PoolAccess::shares(*pool);
+        for (std::size_t i = 0; i < shares.size() && i <= tenants.named.size(); ++i) {
+          emit({{"pool", pool->name()}, {"tenant", i == 0 ? "others" : tenants.named[i - 1].name}}, value(shares[i]));
+        }
+      }
+    });
+  };
+  tenant_gauge("penstock_pool_tenant_waiting", "Requests of a tenant that wait for a place.",
+               [](const PoolAccess::Share& share) { return static_cast<double>(share.waiting); });
+  tenant_gauge("penstock_pool_tenant_held", "Places that a tenant was given while they were short, and holds.",
+               [](const PoolAccess::Share& share) { return share.held; });
+
   metrics_.collect(
       "penstock_admission_slow_path_total",
       "Admissions and ends for which a thread took the lock that all share, instead of deciding by itself.", "counter",

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "penstock/decision/memory_guard.h"
+#include "penstock/decision/shares.h"
 #include "penstock/v1/scenario.pb.h"
 #include "policy/convert.h"
 #include "policy/text.h"
@@ -358,6 +359,11 @@ class Converter {
       route.priority = page.priority;
       route.deadline = to_.users.patience;
       policy.routes.push_back(route);
+      // As many as a policy may name; the rest are others.
+      for (int i = 0; i < page.tenants && policy.tenants.named.size() + 1 < decision::kMostTenants; ++i) {
+        policy.tenants.header = "x-tenant";
+        policy.tenants.named.push_back({page.name + "-" + std::to_string(i)});
+      }
     }
     for (const UpstreamModel& model : to_.upstreams) {
       decision::UpstreamPolicy upstream;

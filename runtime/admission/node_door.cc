@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 #include <utility>
 
 #include "penstock/fiber.h"
@@ -66,7 +67,29 @@ int NodeDoor::waiting() const {
   return sum;
 }
 
-void NodeDoor::enter_slowly(Lane& lane, decision::Priority priority) {
+void NodeDoor::set_shares(const std::vector<double>& weights) {
+  std::vector<double> given = weights;
+  {
+    std::lock_guard guard(shares_lock_);
+    weights_.swap(given);
+  }
+  shares_revision_.fetch_add(1, std::memory_order_release);
+}
+
+void NodeDoor::take_shares(Lane& lane) {
+  const std::uint32_t revision = shares_revision_.load(std::memory_order_acquire);
+  if (lane.shares_revision == revision) return;
+  std::vector<double> weights;
+  weights.reserve(decision::kMostTenants);
+  {
+    std::lock_guard guard(shares_lock_);
+    weights = weights_;
+  }
+  lane.guard.set_shares(weights);
+  lane.shares_revision = revision;
+}
+
+void NodeDoor::enter_slowly(Lane& lane, decision::Priority priority, decision::Tenant tenant) {
   if (closed_.load(std::memory_order_relaxed) &&
       (priority != decision::Priority::critical || nearly_full_.load(std::memory_order_relaxed))) {
     refused_for_memory_.add();
@@ -77,18 +100,20 @@ void NodeDoor::enter_slowly(Lane& lane, decision::Priority priority) {
   const GuardMode mode = cpu_mode_;
   if (mode == GuardMode::off) return;
   if (lane.waiting == 0 && fiber::Scheduler::current()->last_delay() < kSaturated) return;
-  if (mode == GuardMode::act) return wait_for_cpu(lane, priority);
+  if (mode == GuardMode::act) return wait_for_cpu(lane, priority, tenant);
   held_.add();
 }
 
-void NodeDoor::wait_for_cpu(Lane& lane, decision::Priority priority) {
+void NodeDoor::wait_for_cpu(Lane& lane, decision::Priority priority, decision::Tenant tenant) {
   const auto refuse = [&](RejectReason reason, Duration retry_after) {
     refused_for_cpu_.add();
     throw Rejected(reason, retry_after, "the node's CPU is saturated: " + std::string(decision::to_string(reason)));
   };
   WaitingTicket ticket({.what = "the CPU"});
   ticket.priority = priority;
+  ticket.tenant = tenant;
   ticket.deadline = current_deadline();
+  take_shares(lane);
   const Instant arrived = fiber::recent_now();
   const auto runnable = [] { return fiber::Scheduler::current()->ready_up_to_two(); };
   const Admission::Answer answer = lane.guard.offer(ticket, runnable(), arrived, lane.decided);

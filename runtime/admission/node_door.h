@@ -13,6 +13,7 @@
 #include "penstock/decision/policy.h"
 #include "penstock/metrics.h"
 #include "penstock/node_decision.h"
+#include "penstock/spin_lock.h"
 #include "runtime/fiber/scheduler.h"
 #include "runtime/telemetry/shards.h"
 
@@ -37,10 +38,12 @@ class NodeDoor {
   // Once, before requests come.
   void open(unsigned threads, Spawn spawn);
   void apply(const decision::GuardsPolicy& policy, bool shadow);
+  // Of the CPU, when it is saturated: decision/shares.h.
+  void set_shares(const std::vector<double>& weights);
 
   // On a scheduler thread, before the request is started. Waits for the CPU, at most until the fiber's deadline. Throws
   // Rejected: shed (memory, or a higher priority came), limit (too many wait), queue_timeout, deadline; Cancelled.
-  void enter(decision::Priority priority);
+  void enter(decision::Priority priority, decision::Tenant tenant = decision::kOthers);
   // On the same thread, of a request that has ended: the CPU that it used.
   void served(Duration cpu) {
     const fiber::Scheduler* scheduler = fiber::Scheduler::current();
@@ -54,8 +57,9 @@ class NodeDoor {
  private:
   struct Lane;
   static void serve(Lane& lane, Duration cpu);
-  void enter_slowly(Lane& lane, decision::Priority priority);
-  void wait_for_cpu(Lane& lane, decision::Priority priority);
+  void enter_slowly(Lane& lane, decision::Priority priority, decision::Tenant tenant);
+  void wait_for_cpu(Lane& lane, decision::Priority priority, decision::Tenant tenant);
+  void take_shares(Lane& lane);
   void let_in(Lane& lane);
   NodeDecision told(bool acts, const char* guard, std::string message) const;
 
@@ -70,6 +74,10 @@ class NodeDoor {
   std::atomic<decision::GuardMode> cpu_mode_{decision::GuardMode::act};
   std::atomic<decision::GuardMode> memory_mode_{decision::GuardMode::act};
   std::atomic<bool> nearly_full_{false};
+  // Grows with each set_shares().
+  std::atomic<std::uint32_t> shares_revision_{0};
+  SpinLock shares_lock_;
+  std::vector<double> weights_{1.0};
 
   // Of tick().
   decision::MemoryGuard memory_;
@@ -92,17 +100,18 @@ struct alignas(telemetry::kApart) NodeDoor::Lane {
   std::vector<decision::Verdict> decided;
   int waiting = 0;
   bool served = false;
+  std::uint32_t shares_revision = 0;
   std::atomic<int> shown{0};
 };
 
 inline void NodeDoor::serve(Lane& lane, Duration cpu) { lane.guard.served(cpu); }
 
-inline void NodeDoor::enter(decision::Priority priority) {
+inline void NodeDoor::enter(decision::Priority priority, decision::Tenant tenant) {
   const fiber::Scheduler* scheduler = fiber::Scheduler::current();
   if (scheduler == nullptr || scheduler->index() >= lanes_.size()) return;
   Lane& lane = *lanes_[scheduler->index()];
   if (scheduler->last_delay() < kSaturated && lane.waiting == 0 && !closed_.load(std::memory_order_relaxed)) return;
-  enter_slowly(lane, priority);
+  enter_slowly(lane, priority, tenant);
 }
 
 }  // namespace penstock

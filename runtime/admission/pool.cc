@@ -29,7 +29,7 @@ Pool::Permit Pool::acquire(Priority priority) {
   const Instant deadline = current_deadline();
   if (deadline > arrived && state.take()) {
     state.queue_wait.observe(Duration::zero());
-    return Permit(this, arrived);
+    return Permit(this, arrived, decision::kUncounted);
   }
   return acquire_slowly(priority, arrived, deadline);
 }
@@ -38,6 +38,7 @@ Pool::Permit Pool::acquire_slowly(Priority priority, Instant arrived, Instant de
   State& state = *state_;
   WaitingTicket waiting({.what = "a place in pool", .name = &state.name});
   waiting.priority = priority;
+  if (const auto& account = fiber::current().account) waiting.tenant = account->tenant;
   waiting.deadline = deadline;
 
   Admission::Answer answer;
@@ -55,7 +56,7 @@ Pool::Permit Pool::acquire_slowly(Priority priority, Instant arrived, Instant de
   if (answer.offer == Admission::Offer::rejected) state.refuse(answer.reason, answer.retry_after);
   if (answer.offer == Admission::Offer::admitted) {
     state.queue_wait.observe(Duration::zero());
-    return Permit(this, arrived);
+    return Permit(this, arrived, waiting.tenant);
   }
 
   const auto withdraw = [&] {
@@ -66,7 +67,7 @@ Pool::Permit Pool::acquire_slowly(Priority priority, Instant arrived, Instant de
   try {
     wake = waiting.waiter.wait(arrived + max_wait);
   } catch (...) {
-    if (!withdraw() && !waiting.verdict()) release(fiber::recent_now());
+    if (!withdraw() && !waiting.verdict()) release(fiber::recent_now(), waiting.tenant);
     throw;
   }
   const Instant woken = fiber::recent_now();
@@ -86,7 +87,7 @@ Pool::Permit Pool::acquire_slowly(Priority priority, Instant arrived, Instant de
 
   if (wake == fiber::Wake::cancelled) {
     // Admitted in the very moment: its place goes to the next.
-    if (!withdrawn && !rejected) release(woken);
+    if (!withdrawn && !rejected) release(woken, waiting.tenant);
     fiber::throw_if_interrupted(wake, "a place in a pool");
     throw Cancelled("cancelled while waiting for pool " + state.name);
   }
@@ -98,22 +99,23 @@ Pool::Permit Pool::acquire_slowly(Priority priority, Instant arrived, Instant de
     }
     state.refuse(*rejected, retry_after);
   }
-  return Permit(this, woken);
+  return Permit(this, woken, waiting.tenant);
 }
 
-void Pool::release(Instant since) {
+void Pool::release(Instant since, decision::Tenant tenant) {
   State& state = *state_;
   // Threads differ by what a moment may be old.
   const Instant at = std::max(fiber::recent_now(), since);
   const Duration busy = at - since;
   state.service_time.observe(busy);
-  if (state.put_back(busy)) return;
+  // Nobody waits where a shard is open, and nothing is handed out by shares: but what was counted must be told.
+  if (tenant == decision::kUncounted && state.put_back(busy)) return;
   state.locked([&](std::vector<Verdict>& decided) {
     ++state.slow_paths;
     ++state.completed;
     state.busy += busy;
     state.count_busy(1, busy);
-    state.admission.release(busy, at, decided);
+    state.admission.release(busy, at, decided, tenant);
     state.open_shard();
   });
 }
@@ -144,19 +146,21 @@ void Pool::set_limit(int limit) {
   });
 }
 
-Pool::Permit::Permit(Permit&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)), since_(other.since_) {}
+Pool::Permit::Permit(Permit&& other) noexcept
+    : pool_(std::exchange(other.pool_, nullptr)), since_(other.since_), tenant_(other.tenant_) {}
 
 Pool::Permit& Pool::Permit::operator=(Permit&& other) noexcept {
   if (this != &other) {
     Permit ended(std::move(*this));
     pool_ = std::exchange(other.pool_, nullptr);
     since_ = other.since_;
+    tenant_ = other.tenant_;
   }
   return *this;
 }
 
 Pool::Permit::~Permit() {
-  if (pool_ != nullptr) pool_->release(since_);
+  if (pool_ != nullptr) pool_->release(since_, tenant_);
 }
 
 std::unique_ptr<Pool> PoolAccess::make(const decision::PoolPolicy& policy, MetricsRegistry& metrics) {
@@ -172,6 +176,22 @@ void PoolAccess::apply(Pool& pool, const decision::PoolPolicy& policy, bool shad
     if (new_queue) state.admission.set_queue(policy.queue, fiber::recent_now(), decided);
     state.update_limit(fiber::recent_now(), decided);
   });
+}
+
+void PoolAccess::set_shares(Pool& pool, const std::vector<double>& weights) {
+  std::lock_guard guard(pool.state_->lock);
+  pool.state_->admission.set_shares(weights);
+}
+
+std::vector<PoolAccess::Share> PoolAccess::shares(const Pool& pool) {
+  std::vector<Share> shares;
+  std::lock_guard guard(pool.state_->lock);
+  const decision::Admission& admission = pool.state_->admission;
+  for (std::size_t i = 0; i < admission.shares().tenants(); ++i) {
+    const auto tenant = static_cast<decision::Tenant>(i);
+    shares.push_back({admission.queue_length(tenant), admission.shares().used(tenant)});
+  }
+  return shares;
 }
 
 void PoolAccess::tick(Pool& pool, Instant at, std::int64_t bytes_per_request, double memory_share) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "penstock/decision/policy.h"
 #include "penstock/metrics.h"
@@ -16,6 +17,14 @@ struct PoolAccess {
 
   // Settings of a new policy. In shadow mode the limit is computed and exported, and refuses nothing.
   static void apply(Pool& pool, const decision::PoolPolicy& policy, bool shadow);
+  // Who has which share of the places when they are short: decision/shares.h.
+  static void set_shares(Pool& pool, const std::vector<double>& weights);
+  // By number of the tenant: what waits, and the places that are held of those that are counted.
+  struct Share {
+    int waiting;
+    double held;
+  };
+  static std::vector<Share> shares(const Pool& pool);
   // Decides those whose time is up, and sets the limit for the memory that requests use; `memory_share` of the pool's
   // memory is there.
   static void tick(Pool& pool, Instant now, std::int64_t bytes_per_request, double memory_share = 1);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "penstock/decision/policy.h"
+#include "penstock/decision/shares.h"
 #include "penstock/error.h"
 #include "runtime/fiber/locals.h"
 #include "runtime/fiber/task_name.h"
@@ -29,6 +30,8 @@ struct RequestAccount {
   http::TraceContext trace;
   // The request's: its calls to upstreams wait in the order of it.
   decision::Priority priority = decision::Priority::normal;
+  // Whose it is, for shares of pools and upstreams.
+  decision::Tenant tenant = decision::kOthers;
 
   void add_waiting(const std::string* upstream, Duration d);
 };

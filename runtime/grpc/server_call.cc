@@ -165,6 +165,13 @@ void ServerCall::serve(fiber::RequestAccount& account) {
   if (server_->options.admission) {
     const RouteDecision decided = RuntimeAccess::state(server_->runtime).registry->route(method_.path);
     account.priority = priority_ = decided.priority;
+    account.tenant = decided.tenant;
+    if (decided.tenants != nullptr) {
+      const auto said = metadata.find(decided.tenants->header);
+      account.tenant = said == metadata.end()
+                           ? decision::kOthers
+                           : decision::tenant_named(*decided.tenants, {said->second.data(), said->second.size()});
+    }
     if (decided.deadline) deadline_ = std::min(deadline_, arrived_ + *decided.deadline);
     pool = decided.pool;
   }
@@ -172,7 +179,7 @@ void ServerCall::serve(fiber::RequestAccount& account) {
   Pool::Permit permit;
   try {
     if (pool != nullptr) {
-      RuntimeAccess::state(server_->runtime).registry->door().enter(priority_);
+      RuntimeAccess::state(server_->runtime).registry->door().enter(priority_, account.tenant);
       permit = pool->acquire(priority_);
     }
   } catch (const boost::context::detail::forced_unwind&) {

@@ -134,9 +134,13 @@ void Exchange::State::handle(const RouteHandler& handler) {
   if (options.admission && !route->auxiliary) {
     const RouteDecision decided = connection.thread().server.registry.route(request.path);
     account->priority = priority = decided.priority;
+    account->tenant = decided.tenant;
+    if (decided.tenants != nullptr) {
+      account->tenant = decision::tenant_named(*decided.tenants, request.head.find(decided.tenants->header));
+    }
     if (decided.deadline) deadline = std::min(deadline, arrived + *decided.deadline);
     if (deadline != Instant::max()) bounded.deadline.emplace(deadline);
-    connection.thread().server.registry.door().enter(decided.priority);
+    connection.thread().server.registry.door().enter(decided.priority, account->tenant);
     bounded.permit = decided.pool->acquire(decided.priority);
   } else if (deadline != Instant::max()) {
     bounded.deadline.emplace(deadline);

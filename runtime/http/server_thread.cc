@@ -148,6 +148,7 @@ void ServerThread::give_account(std::shared_ptr<fiber::RequestAccount> account) 
   account->waiting.clear();
   account->trace = {};
   account->priority = decision::Priority::normal;
+  account->tenant = decision::kOthers;
   accounts_.push_back(std::move(account));
 }
 

@@ -35,7 +35,10 @@ void Upstream::begin_slowly(Call::State& call, Instant arrived, Instant request_
 
   Waiting waiting({.what = "a place in upstream", .name = &state.name});
   call.fiber = &waiting;
-  if (const auto& account = fiber::current().account) call.priority = account->priority;
+  if (const auto& account = fiber::current().account) {
+    call.priority = account->priority;
+    call.tenant = account->tenant;
+  }
   Guard::Answer answer{Guard::Offer::go};
   // Under the lock.
   const auto settled = [&](const Guard::Answer& given) {

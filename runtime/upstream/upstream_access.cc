@@ -23,6 +23,11 @@ void UpstreamAccess::apply(Upstream& upstream, const decision::UpstreamPolicy& p
   });
 }
 
+void UpstreamAccess::set_shares(Upstream& upstream, const std::vector<double>& weights) {
+  std::lock_guard guard(upstream.state_->lock);
+  upstream.state_->guard.set_shares(weights);
+}
+
 UpstreamAccess::Load UpstreamAccess::load(Upstream& upstream, Instant now) {
   Upstream::State& state = *upstream.state_;
   // What there is to tell is told by the tick that follows.

@@ -31,6 +31,8 @@ struct UpstreamAccess {
 
   // In shadow mode limits and breaker are computed and exported, and refuse nothing.
   static void apply(Upstream& upstream, const decision::UpstreamPolicy& policy, bool shadow, Instant now);
+  // Who has which share of the places when they are short: decision/shares.h.
+  static void set_shares(Upstream& upstream, const std::vector<double>& weights);
   // What the ticker weighs it by; the first half of its tick.
   struct Load {
     // In it or waiting for it.

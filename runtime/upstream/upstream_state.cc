@@ -53,6 +53,7 @@ bool Upstream::State::begin_here(Call::State& call, Instant arrived, Instant req
   if (shard.credit == 0 || request_deadline <= arrived || shard.lane.untold_for(arrived) > kLongestUntold) return false;
   --shard.credit;
   call.shard = &shard;
+  call.tenant = decision::kUncounted;
   call.tracked = call.placed = true;
   call.started = arrived;
   call.deadline = std::min(request_deadline, arrived + shard.timeout);

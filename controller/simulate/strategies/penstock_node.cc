@@ -48,19 +48,31 @@ PenstockNode::PenstockNode(Host& host, const decision::Policy& policy)
     return static_cast<std::uint32_t>(found - pools.begin());
   };
   for (const PageModel& page : scenario.pages) {
-    Route route{pool_named("default"), page.priority, std::nullopt};
+    Route route{pool_named("default"), page.priority, std::nullopt, {}};
+    std::string tenant;
     for (const decision::RoutePolicy& candidate : policy.routes) {
       if (!decision::route_matches(candidate.match, page.path)) continue;
-      route = {pool_named(candidate.pool), candidate.priority, policy.shadow ? std::nullopt : candidate.deadline};
+      route = {pool_named(candidate.pool), candidate.priority, policy.shadow ? std::nullopt : candidate.deadline, {}};
+      tenant = candidate.tenant;
       break;
     }
-    routes_.push_back(route);
+    for (int i = 0; i < std::max(page.tenants, 1); ++i) {
+      if (tenant.empty() && (policy.tenants.header.empty() || policy.tenants.named.empty())) break;
+      // What the header says.
+      const std::string said = page.tenants > 0 ? page.name + "-" + std::to_string(i) : std::string();
+      route.tenants.push_back(decision::tenant_named(policy.tenants, tenant.empty() ? said : tenant));
+    }
+    routes_.push_back(std::move(route));
   }
   for (std::uint32_t i = 0; i < scenario.upstreams.size(); ++i) {
     const auto named = std::ranges::find(policy.upstreams, scenario.upstreams[i].name, &decision::UpstreamPolicy::name);
     const bool guarded = named != policy.upstreams.end();
     guards_.emplace_back(host, i, guarded ? *named : decision::UpstreamPolicy{}, guarded, policy.shadow);
   }
+  const std::vector<double> weights = decision::weights(policy.tenants);
+  for (Pool& pool : pools_) pool.admission->set_shares(weights);
+  for (UpstreamGuard& guard : guards_) guard.set_shares(weights);
+  door_.set_shares(weights);
 }
 
 PenstockNode::State& PenstockNode::state_of(const Request& request) {
@@ -76,12 +88,14 @@ void PenstockNode::arrive(Request& request) {
   state = State{};
   state.request = &request;
   state.pool = route.pool;
+  state.whose = static_cast<decision::Ticket&>(state).tenant = route.tenant(request);
   static_cast<decision::Ticket&>(state).priority = route.priority;
   static_cast<decision::Ticket&>(state).deadline = request.deadline;
   ++pools_[route.pool].requests;
   if (policy_.shadow) return enter(state);
   state.door.state = &state;
   state.door.priority = route.priority;
+  state.door.tenant = state.whose;
   state.door.deadline = request.deadline;
   const Admission::Answer answer = door_.offer(state.door, runnable(), host_.now(), let_in_);
   if (answer.offer == Admission::Offer::admitted) enter(state);
@@ -131,7 +145,7 @@ void PenstockNode::ended(const Request& request, Fate) {
   const Duration busy = host_.now() - state.admitted;
   ++pool.completed;
   pool.busy_seconds += decision::seconds(busy);
-  pool.admission->release(busy, host_.now(), decided_);
+  pool.admission->release(busy, host_.now(), decided_, state.tenant);
   settle(pool);
   open_door();
 }
@@ -150,7 +164,8 @@ void PenstockNode::settle(Pool&) {
 }
 
 void PenstockNode::call(const Request& request, const Call& call) {
-  guards_[call.upstream].begin(state_of(request).call, request);
+  State& state = state_of(request);
+  guards_[call.upstream].begin(state.call, request, state.whose);
 }
 
 void PenstockNode::forget_call(const Request& request, const Call& call) {

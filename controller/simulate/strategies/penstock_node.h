@@ -62,6 +62,7 @@ class PenstockNode final : public Strategy {
     const Request* request = nullptr;
     std::uint32_t pool = 0;
     Instant admitted{};
+    decision::Tenant whose = decision::kOthers;
     GuardedCall call;
   };
   State& state_of(const Request& request);
@@ -81,6 +82,11 @@ class PenstockNode final : public Strategy {
     std::uint32_t pool = 0;
     decision::Priority priority = decision::Priority::normal;
     std::optional<Duration> deadline;
+    // By the tenant's number in the page.
+    std::vector<decision::Tenant> tenants;
+    decision::Tenant tenant(const Request& request) const {
+      return request.tenant < tenants.size() ? tenants[request.tenant] : decision::kOthers;
+    }
   };
   std::vector<Route> routes_;
   std::deque<UpstreamGuard> guards_;

@@ -50,10 +50,11 @@ void UpstreamGuard::refuse(GuardedCall& call, RejectReason reason) {
   host_.refuse_call(*call.request, reason);
 }
 
-void UpstreamGuard::begin(GuardedCall& call, const Request& request) {
+void UpstreamGuard::begin(GuardedCall& call, const Request& request, decision::Tenant tenant) {
   call = GuardedCall{};
   call.request = &request;
   call.priority = request.priority;
+  call.tenant = tenant;
   ++counters_.attempts;
   const auto answer = guard_.offer(call, request.deadline, host_.now(), decided_);
   if (answer.offer == Offer::go) send(call);

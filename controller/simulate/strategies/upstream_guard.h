@@ -23,7 +23,8 @@ class UpstreamGuard {
   UpstreamGuard(Host& host, std::uint32_t upstream, const decision::UpstreamPolicy& policy, bool guarded, bool shadow);
 
   // Sends or refuses it at once, or keeps it.
-  void begin(GuardedCall& call, const Request& request);
+  void begin(GuardedCall& call, const Request& request, decision::Tenant tenant);
+  void set_shares(const std::vector<double>& weights) { guard_.set_shares(weights); }
   // Of a call that was sent.
   void end(GuardedCall& call, const Call& of, Fate fate);
   // Of one that waits.

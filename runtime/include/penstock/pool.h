@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "penstock/decision/policy.h"
+#include "penstock/decision/shares.h"
 #include "penstock/error.h"
 
 namespace penstock {
@@ -14,8 +15,9 @@ using decision::Priority;
 // A number of requests in flight on this node, with a bounded, prioritised queue before it.
 //
 // Thread-safe. The limit is exact for the whole node, over all scheduler threads; it can change while requests run: up
-// at once, down by draining, never by killing. While places are free and nobody waits, threads share no cache line that
-// acquire() or the end of a permit writes.
+// at once, down by draining, never by killing. Who waits is admitted by priority, and within a priority by the share of
+// the tenant of the request that the fiber works for (decision/shares.h). While places are free and nobody waits,
+// threads share no cache line that acquire() or the end of a permit writes.
 class Pool {
  public:
   // The right to be in flight. Ends when destroyed.
@@ -29,9 +31,10 @@ class Pool {
 
    private:
     friend class Pool;
-    Permit(Pool* pool, Instant since) : pool_(pool), since_(since) {}
+    Permit(Pool* pool, Instant since, decision::Tenant tenant) : pool_(pool), since_(since), tenant_(tenant) {}
     Pool* pool_ = nullptr;
     Instant since_{};
+    decision::Tenant tenant_ = decision::kUncounted;
   };
 
   // From a fiber. Waits for a place, at most the queue's max_wait and the fiber's deadline. Throws Rejected when
@@ -57,7 +60,7 @@ class Pool {
   struct State;
   explicit Pool(std::unique_ptr<State> state);
   Permit acquire_slowly(Priority priority, Instant arrived, Instant deadline);
-  void release(Instant since);
+  void release(Instant since, decision::Tenant tenant);
   std::unique_ptr<State> state_;
 };
 

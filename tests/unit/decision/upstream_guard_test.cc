@@ -51,6 +51,36 @@ class UpstreamGuardTest : public testing::Test {
   }
 };
 
+class ColdUpstream : public UpstreamGuardTest {
+ protected:
+  ColdUpstream() : UpstreamGuardTest(policy(1, 1000)) {}
+};
+
+// A process starts, a hundred calls go out at once to an upstream that bears 30 and answers after 300 ms: at first
+// nothing is known but refusals.
+TEST_F(ColdUpstream, ARateBeginsWithWhatIsUnderWay) {
+  tick();
+  std::vector<Call*> accepted;
+  for (int i = 0; i < 100; ++i) {
+    Call& call = fresh();
+    ASSERT_EQ(offer(call).offer, Offer::go);
+    if (i < 30) accepted.push_back(&call);
+  }
+  now_ += 10ms;
+  int i = 0;
+  for (Call& call : calls_) {
+    if (++i > 30) end(call, GuardedOutcome::refused);
+  }
+  tick();
+  ASSERT_TRUE(guard_.bucket().active());
+  EXPECT_GE(*guard_.bucket().rate(), 20);
+  tick();
+  tick();
+  for (Call* call : accepted) end(*call, GuardedOutcome::ok);
+  for (int t = 0; t < 5; ++t) tick();
+  EXPECT_GE(*guard_.bucket().rate(), 20);
+}
+
 TEST_F(UpstreamGuardTest, CallsBeyondTheLimitWaitAndFollow) {
   Call& a = fresh();
   Call& b = fresh();

@@ -138,7 +138,8 @@ TEST(Validate, Upstreams) {
   EXPECT_THAT(upstream("limit { max: 3 }"),
               ElementsAre("spec.upstreams[0].limit.max: 3 is below min (4, the default)"));
   EXPECT_THAT(upstream("limit { mode: 9 }"), ElementsAre(testing::_));
-  EXPECT_THAT(upstream("limit { knee_test: 9 }"), ElementsAre("spec.upstreams[0].limit.knee_test: 9 is no known value"));
+  EXPECT_THAT(upstream("limit { knee_test: 9 }"),
+              ElementsAre("spec.upstreams[0].limit.knee_test: 9 is no known value"));
   EXPECT_THAT(upstream("timeout { }"), ElementsAre(testing::_));
   EXPECT_THAT(upstream("retry_budget: 1.1"),
               ElementsAre("spec.upstreams[0].retry_budget: 1.1 is out of range (0 to 1)"));
@@ -157,6 +158,31 @@ TEST(Validate, Breakers) {
   EXPECT_THAT(breaker("window { nanos: 5 }"), ElementsAre(testing::_));
   EXPECT_THAT(breaker("open { seconds: 601 }"), ElementsAre(testing::_));
   EXPECT_THAT(breaker("probes: 0"), ElementsAre(testing::_));
+}
+
+TEST(Validate, Tenants) {
+  const auto fields = [](const std::string& text) {
+    std::vector<std::string> fields;
+    for (const std::string& line : violations(text)) fields.push_back(line.substr(0, line.find(": ")));
+    return fields;
+  };
+  const auto tenants = [&](const std::string& text) { return fields("spec { tenants { " + text + " } }"); };
+  EXPECT_THAT(tenants("header: 'X-Tenant' others: 2 named { name: 'gold' weight: 3 } named { name: 'Acme GmbH' }"),
+              ElementsAre("spec.tenants.named[1].name"));
+  EXPECT_THAT(tenants("header: 'X-Tenant' others: 2 named { name: 'gold' weight: 3 } named { name: 'a:b/1' }"),
+              IsEmpty());
+  EXPECT_THAT(tenants("header: 'x tenant'"), ElementsAre("spec.tenants.header"));
+  EXPECT_THAT(tenants("others: 0"), ElementsAre("spec.tenants.others"));
+  EXPECT_THAT(tenants("named { name: 'a' weight: 10001 } named { name: 'a' } named { name: 'others' } named { }"),
+              testing::UnorderedElementsAre("spec.tenants.named[0].weight", "spec.tenants.named[1].name",
+                                            "spec.tenants.named[2].name", "spec.tenants.named[3].name"));
+  std::string many;
+  for (int i = 0; i < 63; ++i) many += "named { name: 't" + std::to_string(i) + "' } ";
+  EXPECT_THAT(tenants(many), IsEmpty());
+  EXPECT_THAT(tenants(many + "named { name: 'one more' }"), testing::Contains("spec.tenants.named"));
+  EXPECT_THAT(fields("spec { tenants { named { name: 'gold' } } routes { match: '/' tenant: 'gold' } "
+                     "routes { match: '/a' tenant: 'silver' } }"),
+              ElementsAre("spec.routes[1].tenant"));
 }
 
 TEST(Validate, Hosts) {

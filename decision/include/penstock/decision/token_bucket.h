@@ -11,7 +11,8 @@ namespace penstock::decision {
 // The rate at which an upstream that refuses calls (429, or 503 with Retry-After) may be called. It is full from
 // everyone: fewer calls in flight would not help, fewer calls a second do.
 //
-//   - Begins with kFewest refusals within a second, and kShare of the calls: the rate is what was accepted in it.
+//   - Begins with kFewest refusals within a second, and kShare of the calls: the rate is what was accepted in it, or is
+//     still under way.
 //   - Each 0.5 s: 0.95 x what is accepted if more than 2 % were refused, else 5 % more, and up to 30 % more the longer
 //     nothing is refused. So some 3 % of calls are refused at a limit that stands, and one that is lifted is found
 //     within seconds.
@@ -32,8 +33,9 @@ class TokenBucket {
   // How it ended.
   void accepted(Instant now, std::int64_t calls = 1);
   void refused(Instant now, std::optional<Duration> retry_after);
-  // Every 100 ms.
-  void tick(Instant now);
+  // Every 100 ms. `pending`: calls of the last second that have neither been answered nor refused. After a start or in
+  // a burst these are all that were accepted.
+  void tick(Instant now, std::int64_t pending = 0);
 
   bool active() const { return rate_.has_value(); }
   // Calls per second; unset: any.
@@ -66,6 +68,7 @@ class TokenBucket {
   double growth_ = 1;
   std::int64_t accepted_ = 0;
   std::int64_t refused_ = 0;
+  std::int64_t taken_ = 0;
   Instant paused_until_{};
   Instant retry_at_{};
   Instant quiet_since_{};

@@ -149,6 +149,8 @@ class UpstreamGuard {
   int limit_in_force() const;
   bool tight() const;
   bool well() const;
+  // Calls of the last second that have neither been answered nor refused.
+  std::int64_t pending(Instant now) const;
   QueuePolicy queue_policy(int limit) const;
   Answer begin(Call& call, Instant now, std::vector<Verdict>& decided);
   void update_limit(Instant now, std::vector<Verdict>& decided);

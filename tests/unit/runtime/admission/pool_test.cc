@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -13,6 +14,7 @@
 #include "penstock/fiber.h"
 #include "penstock/metrics.h"
 #include "runtime/admission/pool_access.h"
+#include "runtime/fiber/fiber_state.h"
 #include "tests/unit/runtime/admission/refusals.h"
 #include "tests/unit/runtime/eventually.h"
 #include "tests/unit/runtime/fiber/threads.h"
@@ -53,6 +55,49 @@ TEST(Pool, APermitIsAPlaceUntilItIsDestroyed) {
     const auto stats = PoolAccess::stats(*pool);
     EXPECT_EQ(stats.admitted, 2u);
     EXPECT_EQ(stats.completed, 2u);
+  });
+}
+
+// Requests of a tenant, each with its own account.
+void ask_as(decision::Tenant tenant, int requests, std::vector<Fiber>& fibers, const std::function<void()>& work) {
+  for (int i = 0; i < requests; ++i) {
+    fibers.push_back(spawn("request", [tenant, &work] {
+      auto account = std::make_shared<fiber::RequestAccount>();
+      account->tenant = tenant;
+      fiber::set_account(account);
+      work();
+      fiber::set_account(nullptr);
+    }));
+  }
+}
+
+TEST(Pool, AFloodOfOneTenantDoesNotTakeTheOthersPlaces) {
+  MetricsRegistry metrics;
+  auto pool = PoolAccess::make(policy_with(4), metrics);
+  PoolAccess::set_shares(*pool, {1, 1, 1});
+  Threads threads;
+  threads.run([&] {
+    std::vector<decision::Tenant> order;
+    std::vector<Fiber> fibers;
+    const std::function<void()> work = [&] {
+      Pool::Permit permit = pool->acquire();
+      order.push_back(fiber::current().account->tenant);
+      sleep_for(20ms);
+    };
+    ask_as(1, 100, fibers, work);
+    for (int turns = 0; pool->queue_length() < 96 && turns < 1000; ++turns) yield();
+    EXPECT_EQ(pool->queue_length(), 96);
+    ask_as(2, 4, fibers, work);
+    for (Fiber& fiber : fibers) fiber.join();
+    const auto last = std::find(order.rbegin(), order.rend(), 2);
+    // Of each two places one, instead of the last four of 104.
+    EXPECT_LT(order.rend() - last, 60);
+    EXPECT_EQ(order.size(), 104u);
+    for (const auto& share : PoolAccess::shares(*pool)) {
+      EXPECT_EQ(share.waiting, 0);
+      EXPECT_EQ(share.held, 0);
+    }
+    EXPECT_EQ(pool->in_flight(), 0);
   });
 }
 
