@@ -41,7 +41,10 @@ constexpr std::size_t kOwnFrames = 4096;
 
 }  // namespace
 
+constinit std::atomic<bool> ProgramThread::any_{false};
+
 ProgramThread* ProgramThread::current() noexcept {
+  if (!any()) return nullptr;
   fiber::Scheduler* scheduler = fiber::Scheduler::current();
   if (scheduler == nullptr) return forked;
   fiber::Properties& running = scheduler->running();
@@ -77,6 +80,7 @@ void ProgramThread::adopt_caller() noexcept {
   adopted->home_ = fiber::Scheduler::current()->inbox();
   adopted->fiber_.store(&fiber::Scheduler::current()->main().state, std::memory_order_relaxed);
   first.store(adopted, std::memory_order_release);
+  any_.store(true, std::memory_order_release);
 }
 
 void ProgramThread::begin_child(ProgramThread* caller) noexcept {

@@ -57,6 +57,8 @@ class SpecificValues {
 // stack and its pthread_t.
 class ProgramThread final : public fiber::Task {
  public:
+  // Whether there are any, or have been. Cheap: services that only link this library have none.
+  static bool any() noexcept { return any_.load(std::memory_order_relaxed); }
   // Of the calling fiber; in a forked child, of the fiber that called fork(). Null: the caller is a plain thread.
   static ProgramThread* current() noexcept;
   // Null: a thread of the C library.
@@ -157,6 +159,7 @@ class ProgramThread final : public fiber::Task {
   void give_back() noexcept;
   void interrupt() noexcept;
 
+  static std::atomic<bool> any_;
   void* (*const start_)(void*);
   void* const argument_;
   const std::size_t stack_bytes_;

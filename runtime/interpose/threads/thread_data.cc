@@ -151,7 +151,7 @@ std::byte* ThreadData::block(std::size_t module) noexcept {
 using namespace penstock::interpose;
 
 PENSTOCK_INTERPOSED void* __tls_get_addr(penstock::interpose::Place* place) {
-  ProgramThread* thread = ProgramThread::current();
+  ProgramThread* thread = ProgramThread::any() ? ProgramThread::current() : nullptr;
   if (thread != nullptr && thread->keeps_values()) {
     if (std::byte* block = thread->data.block(place->module)) return block + place->offset;
   }
