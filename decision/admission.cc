@@ -89,13 +89,12 @@ struct Admission::State {
     return ticket.deadline == Instant::max() ? Instant::max() : ticket.deadline - service.get();
   }
 
-  void refuse(Ticket& ticket, RejectReason reason, std::vector<Verdict>& decided) {
-    // First what may fail: a ticket that is in neither place would never be told.
-    decided.push_back({&ticket, reason});
+  void refuse(Ticket& ticket, RejectReason reason, Verdicts& decided) {
     queue.remove(ticket);
+    decided.push_back(ticket, reason);
   }
 
-  void expire(Instant now, std::vector<Verdict>& decided) {
+  void expire(Instant now, Verdicts& decided) {
     if (queue.size() == 0) return;
     for (Ticket* t = queue.oldest(); t && t->enqueued + queue.policy().max_wait <= now; t = queue.oldest()) {
       refuse(*t, RejectReason::queue_timeout, decided);
@@ -105,7 +104,7 @@ struct Admission::State {
     }
   }
 
-  void serve(Instant now, std::vector<Verdict>& decided) {
+  void serve(Instant now, Verdicts& decided) {
     if (queue.size() == 0) return;
     expire(now, decided);
     while (in_flight < limit) {
@@ -115,9 +114,9 @@ struct Admission::State {
         refuse(*ticket, RejectReason::shed, decided);
         continue;
       }
-      decided.push_back({ticket, std::nullopt});
       queue.remove(*ticket);
       ticket->tenant = queue.shares().begun(ticket->tenant, now);
+      decided.push_back(*ticket, std::nullopt);
       ++in_flight;
     }
   }
@@ -140,7 +139,7 @@ Admission::Admission(QueuePolicy queue, int limit, ShareOf shares)
     : state_(std::make_unique<State>(queue, limit, shares)) {}
 Admission::~Admission() = default;
 
-Admission::Answer Admission::offer(Ticket& ticket, Instant now, std::vector<Verdict>& decided) {
+Admission::Answer Admission::offer(Ticket& ticket, Instant now, Verdicts& decided) {
   State& s = *state_;
   const auto rejected = [&](RejectReason reason) { return Answer{Offer::rejected, reason, s.retry_after(now)}; };
   if (ticket.deadline <= now) return rejected(RejectReason::deadline);
@@ -164,7 +163,7 @@ Admission::Answer Admission::offer(Ticket& ticket, Instant now, std::vector<Verd
   return {Offer::queued};
 }
 
-void Admission::release(Duration busy, Instant now, std::vector<Verdict>& decided, Tenant tenant) {
+void Admission::release(Duration busy, Instant now, Verdicts& decided, Tenant tenant) {
   tell({.count = 1, .shortest = busy}, now);
   give_back(1, now, decided, tenant);
 }
@@ -176,7 +175,7 @@ int Admission::reserve(int places) {
   return given;
 }
 
-void Admission::give_back(int places, Instant now, std::vector<Verdict>& decided, Tenant tenant) {
+void Admission::give_back(int places, Instant now, Verdicts& decided, Tenant tenant) {
   State& s = *state_;
   s.in_flight -= places;
   s.queue.shares().ended(tenant);
@@ -196,12 +195,12 @@ bool Admission::withdraw(Ticket& ticket) {
   return true;
 }
 
-void Admission::refuse_all(RejectReason reason, std::vector<Verdict>& decided) {
+void Admission::refuse_all(RejectReason reason, Verdicts& decided) {
   State& s = *state_;
   while (Ticket* ticket = s.queue.oldest()) s.refuse(*ticket, reason, decided);
 }
 
-void Admission::expire(Instant now, std::vector<Verdict>& decided) { state_->expire(now, decided); }
+void Admission::expire(Instant now, Verdicts& decided) { state_->expire(now, decided); }
 
 Instant Admission::next_event() const {
   const State& s = *state_;
@@ -210,12 +209,12 @@ Instant Admission::next_event() const {
   return std::min(oldest->enqueued + s.queue.policy().max_wait, s.hopeless_at(*s.queue.most_urgent()));
 }
 
-void Admission::set_limit(int limit, Instant now, std::vector<Verdict>& decided) {
+void Admission::set_limit(int limit, Instant now, Verdicts& decided) {
   state_->limit = limit;
   state_->serve(now, decided);
 }
 
-void Admission::set_queue(const QueuePolicy& queue, Instant now, std::vector<Verdict>& decided) {
+void Admission::set_queue(const QueuePolicy& queue, Instant now, Verdicts& decided) {
   State& s = *state_;
   s.queue.set_policy(queue);
   s.expire(now, decided);

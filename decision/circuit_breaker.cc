@@ -1,6 +1,7 @@
 #include "penstock/decision/circuit_breaker.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "decision/circuit_breaker_state.h"
@@ -34,6 +35,11 @@ bool CircuitBreaker::begin(Call& call, Duration patience, Instant now) {
       s.half_open(now);
     }
     if (s.probing + s.probes_succeeded >= s.policy.probes) return false;
+    try {
+      s.probes.push_back(&call);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
     probe = true;
   } else if (!s.admit_closed(now)) {
     return false;
@@ -47,10 +53,7 @@ bool CircuitBreaker::begin(Call& call, Duration patience, Instant now) {
   s.add_patience(call.patience, 1);
   s.calls.append(call);
   s.usefulness.begun(now);
-  if (probe) {
-    ++s.probing;
-    s.probes.push_back(&call);
-  }
+  if (probe) ++s.probing;
   return true;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <utility>
 
 #include "decision/text.h"
@@ -63,13 +64,17 @@ Duration CircuitBreaker::State::jittered(Duration d) {
   return from_seconds(seconds(d) * (1 - kJitter + 2 * kJitter * uniform()));
 }
 
-void CircuitBreaker::State::change(BreakerState to, Instant now, std::string reason, std::string message) {
-  transitions.push_back({state, to, now, std::move(reason), std::move(message)});
+void CircuitBreaker::State::change(BreakerState to, Instant now, std::string_view reason,
+                                   std::string message) noexcept {
+  try {
+    transitions.push_back({state, to, now, std::string(reason), std::move(message)});
+  } catch (const std::bad_alloc&) {
+  }
   state = to;
   below_since.reset();
 }
 
-void CircuitBreaker::State::open(Instant now, Instant due, std::string reason, std::string message) {
+void CircuitBreaker::State::open(Instant now, Instant due, std::string_view reason, std::string message) {
   probe_due = due;
   by_usefulness = reason == "usefulness" || (by_usefulness && reason == "probe_failed");
   ++era;
@@ -80,7 +85,7 @@ void CircuitBreaker::State::open(Instant now, Instant due, std::string reason, s
     dead = false;
     suspected = reason == "usefulness" || reason == "fleet";
   }
-  change(BreakerState::open, now, std::move(reason), std::move(message));
+  change(BreakerState::open, now, reason, std::move(message));
 }
 
 void CircuitBreaker::State::half_open(Instant now) {
@@ -99,7 +104,7 @@ void CircuitBreaker::State::next_batch(Instant now) {
   batch_ends = now + jittered(policy.open);
 }
 
-void CircuitBreaker::State::close(Instant now, std::string reason, std::string message, bool forget) {
+void CircuitBreaker::State::close(Instant now, std::string_view reason, std::string message, bool forget) {
   ++era;
   if (forget) {
     first_era = era;
@@ -109,7 +114,7 @@ void CircuitBreaker::State::close(Instant now, std::string reason, std::string m
   probes.clear();
   slow_start = now;
   credit = 1;
-  change(BreakerState::closed, now, std::move(reason), std::move(message));
+  change(BreakerState::closed, now, reason, std::move(message));
 }
 
 void CircuitBreaker::State::reopen(Instant now, std::string message) {

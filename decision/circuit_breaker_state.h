@@ -5,6 +5,7 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "decision/call_window.h"
@@ -41,12 +42,13 @@ struct CircuitBreaker::State {
   double uniform();
   Duration jittered(Duration d);
 
-  void change(BreakerState to, Instant now, std::string reason, std::string message);
-  void open(Instant now, Instant due, std::string reason, std::string message);
+  // Without memory it is not told of.
+  void change(BreakerState to, Instant now, std::string_view reason, std::string message) noexcept;
+  void open(Instant now, Instant due, std::string_view reason, std::string message);
   void half_open(Instant now);
   // Probes of earlier batches still count when they end, but no longer hold a place.
   void next_batch(Instant now);
-  void close(Instant now, std::string reason, std::string message, bool forget);
+  void close(Instant now, std::string_view reason, std::string message, bool forget);
   void reopen(Instant now, std::string message);
 
   bool admit_closed(Instant now);

@@ -30,7 +30,7 @@ void CpuGuard::served(Duration cpu) {
 }
 
 // The places of the admission are those that are free now; all are given back at once.
-void CpuGuard::set_room(int runnable, Instant now, std::vector<Verdict>& decided) {
+void CpuGuard::set_room(int runnable, Instant now, Verdicts& decided) {
   int free = std::max(0, most_ - runnable);
   const int taken = door_.in_flight();
   if (need_ > Duration::zero()) {
@@ -50,13 +50,13 @@ void CpuGuard::set_room(int runnable, Instant now, std::vector<Verdict>& decided
   door_.set_limit(free, now, decided);
 }
 
-Admission::Answer CpuGuard::offer(Ticket& ticket, int runnable, Instant now, std::vector<Verdict>& decided) {
+Admission::Answer CpuGuard::offer(Ticket& ticket, int runnable, Instant now, Verdicts& decided) {
   // Those started since are runnable by now, or have gone to wait.
   if (door_.queue_length() == 0) set_room(runnable, now, decided);
   return door_.offer(ticket, now, decided);
 }
 
-void CpuGuard::poll(int runnable, Instant now, std::vector<Verdict>& decided) {
+void CpuGuard::poll(int runnable, Instant now, Verdicts& decided) {
   door_.expire(now, decided);
   set_room(runnable, now, decided);
 }

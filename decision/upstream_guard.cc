@@ -90,7 +90,7 @@ QueuePolicy UpstreamGuard::queue_policy(int limit) const {
   return queue;
 }
 
-void UpstreamGuard::update_limit(Instant now, std::vector<Verdict>& decided) {
+void UpstreamGuard::update_limit(Instant now, Verdicts& decided) {
   const int limit = shadow_ ? kUnbounded : limit_in_force();
   const QueuePolicy wanted = queue_policy(limit);
   if (wanted != queue_) {
@@ -106,7 +106,7 @@ void UpstreamGuard::begun(Call& call, Instant now) {
   starts_ += micros(now);
 }
 
-UpstreamGuard::Answer UpstreamGuard::offer(Call& call, Instant deadline, Instant now, std::vector<Verdict>& decided) {
+UpstreamGuard::Answer UpstreamGuard::offer(Call& call, Instant deadline, Instant now, Verdicts& decided) {
   ++counts_.attempts;
   retries_.call(now);
   call.tracked = call.placed = false;
@@ -129,12 +129,12 @@ UpstreamGuard::Answer UpstreamGuard::offer(Call& call, Instant deadline, Instant
   return begin(call, now, decided);
 }
 
-UpstreamGuard::Answer UpstreamGuard::start(Call& call, Instant now, std::vector<Verdict>& decided) {
+UpstreamGuard::Answer UpstreamGuard::start(Call& call, Instant now, Verdicts& decided) {
   return begin(call, now, decided);
 }
 
 // Of a call that has a place.
-UpstreamGuard::Answer UpstreamGuard::begin(Call& call, Instant now, std::vector<Verdict>& decided) {
+UpstreamGuard::Answer UpstreamGuard::begin(Call& call, Instant now, Verdicts& decided) {
   const auto refuse = [&](RejectReason reason, Duration retry_after) {
     admission_.give_back(1, now, decided, call.tenant);
     settle(decided);
@@ -150,7 +150,7 @@ UpstreamGuard::Answer UpstreamGuard::begin(Call& call, Instant now, std::vector<
 }
 
 void UpstreamGuard::end(Call& call, GuardedOutcome outcome, std::optional<Duration> retry_after, Instant now,
-                        std::vector<Verdict>& decided) {
+                        Verdicts& decided) {
   const Duration took = now - call.started;
   --counts_.in_flight;
   starts_ -= micros(call.started);
@@ -180,12 +180,12 @@ void UpstreamGuard::end(Call& call, GuardedOutcome outcome, std::optional<Durati
 
 bool UpstreamGuard::withdraw(Call& call) { return admission_.withdraw(call); }
 
-void UpstreamGuard::give_back(Call& call, Instant now, std::vector<Verdict>& decided) {
+void UpstreamGuard::give_back(Call& call, Instant now, Verdicts& decided) {
   admission_.give_back(1, now, decided, call.tenant);
   settle(decided);
 }
 
-void UpstreamGuard::settle(std::vector<Verdict>& decided) {
+void UpstreamGuard::settle(Verdicts& decided) {
   // What waits for a place would only be refused when it got one.
   if (!shadow_ && breaker_.state() == BreakerState::open) admission_.refuse_all(RejectReason::breaker, decided);
 }
@@ -204,7 +204,7 @@ std::int64_t UpstreamGuard::pending(Instant now) const {
   return std::clamp<std::int64_t>(second.attempts - second.ok - second.failed, 0, counts_.in_flight);
 }
 
-void UpstreamGuard::tick(const Tick& tick, std::vector<Verdict>& decided) {
+void UpstreamGuard::tick(const Tick& tick, Verdicts& decided) {
   breaker_.tick(tick.now, tick.memory_pressure);
   signals_.tick(counts(tick.now), test_.unusual() || directive_, tick.now);
   bucket_.tick(tick.now, pending(tick.now));
@@ -232,7 +232,7 @@ void UpstreamGuard::tick(const Tick& tick, std::vector<Verdict>& decided) {
   settle(decided);
 }
 
-void UpstreamGuard::set_policy(const UpstreamPolicy& policy, bool shadow, Instant now, std::vector<Verdict>& decided) {
+void UpstreamGuard::set_policy(const UpstreamPolicy& policy, bool shadow, Instant now, Verdicts& decided) {
   if (policy.breaker != policy_.breaker || policy.timeout != policy_.timeout) {
     breaker_.set_policy(breaker_policy(policy, guarded_), policy.timeout, now);
   }
@@ -243,8 +243,7 @@ void UpstreamGuard::set_policy(const UpstreamPolicy& policy, bool shadow, Instan
   settle(decided);
 }
 
-void UpstreamGuard::set_directive(std::optional<int> limit, Instant now, std::vector<Verdict>& decided, bool tight,
-                                  bool leads) {
+void UpstreamGuard::set_directive(std::optional<int> limit, Instant now, Verdicts& decided, bool tight, bool leads) {
   // Who ends to lead leaves its verdict behind; who leads and lifts the limit does not need it any more.
   if (!leads && fleet_leads_ && directive_tight_) inherited_ = directive_;
   if (leads) inherited_.reset();
@@ -254,17 +253,17 @@ void UpstreamGuard::set_directive(std::optional<int> limit, Instant now, std::ve
   update_limit(now, decided);
 }
 
-void UpstreamGuard::force(BreakerForce force, std::string reason, Instant now, std::vector<Verdict>& decided) {
+void UpstreamGuard::force(BreakerForce force, std::string reason, Instant now, Verdicts& decided) {
   breaker_.force(force, std::move(reason), now);
   settle(decided);
 }
 
-void UpstreamGuard::trip(std::string reason, Instant now, std::vector<Verdict>& decided) {
+void UpstreamGuard::trip(std::string reason, Instant now, Verdicts& decided) {
   breaker_.trip(std::move(reason), now);
   settle(decided);
 }
 
-void UpstreamGuard::release_lease(Instant now, std::vector<Verdict>& decided) {
+void UpstreamGuard::release_lease(Instant now, Verdicts& decided) {
   if (directive_tight_ && fleet_leads_) inherited_ = directive_;
   directive_.reset();
   directive_tight_ = fleet_leads_ = false;
@@ -277,7 +276,7 @@ bool UpstreamGuard::steady(Instant now) const {
   return admission_.queue_length() == 0 && breaker_.steady(now) && !bucket_.active();
 }
 
-void UpstreamGuard::give_back_places(int places, Instant now, std::vector<Verdict>& decided) {
+void UpstreamGuard::give_back_places(int places, Instant now, Verdicts& decided) {
   admission_.give_back(places, now, decided);
 }
 

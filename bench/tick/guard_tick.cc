@@ -74,7 +74,7 @@ class Upstream {
 
  private:
   UpstreamGuard guard_;
-  std::vector<decision::Verdict> decided_;
+  decision::Verdicts decided_;
   std::list<Called> calls_;
 };
 

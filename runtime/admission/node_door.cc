@@ -38,6 +38,14 @@ Counter& refusals(MetricsRegistry& metrics, const char* guard) {
 
 }  // namespace
 
+// Somebody lets in who waits, or will; the fiber that is to do it may never start, for want of memory.
+struct NodeDoor::Serving {
+  explicit Serving(Lane& lane) : lane(lane) { lane.served = true; }
+  ~Serving() { lane.served = false; }
+  Serving(const Serving&) = delete;
+  Lane& lane;
+};
+
 NodeDoor::NodeDoor(MetricsRegistry& metrics)
     : held_(metrics.counter("penstock_door_held_total", "Requests that waited at the node's door for the CPU.")),
       refused_for_cpu_(refusals(metrics, "cpu")),
@@ -132,8 +140,8 @@ void NodeDoor::wait_for_cpu(Lane& lane, decision::Priority priority, decision::T
   {
     const Waits waits(lane);
     try {
-      if (!std::exchange(lane.served, true)) {
-        spawn_(lane.thread, "door", [this, &lane] { let_in(lane); });
+      if (!lane.served) {
+        spawn_(lane.thread, "door", [this, serving = std::make_shared<Serving>(lane)] { let_in(serving->lane); });
       }
       wake = ticket.waiter.wait(arrived + CpuGuard::kLongestWait);
     } catch (...) {
@@ -156,10 +164,6 @@ void NodeDoor::wait_for_cpu(Lane& lane, decision::Priority priority, decision::T
 
 // Runs behind all that is ready, again and again while somebody waits.
 void NodeDoor::let_in(Lane& lane) {
-  struct Serving {
-    ~Serving() { lane.served = false; }
-    Lane& lane;
-  } serving{lane};
   while (lane.guard.waiting() > 0) {
     lane.guard.poll(fiber::Scheduler::current()->ready_up_to_two(), fiber::recent_now(), lane.decided);
     WaitingTicket::deliver(std::exchange(lane.decided, {}));

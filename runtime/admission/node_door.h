@@ -56,6 +56,7 @@ class NodeDoor {
 
  private:
   struct Lane;
+  struct Serving;
   static void serve(Lane& lane, Duration cpu);
   void enter_slowly(Lane& lane, decision::Priority priority, decision::Tenant tenant);
   void wait_for_cpu(Lane& lane, decision::Priority priority, decision::Tenant tenant);
@@ -97,7 +98,7 @@ struct alignas(telemetry::kApart) NodeDoor::Lane {
 
   const unsigned thread;
   decision::CpuGuard guard;
-  std::vector<decision::Verdict> decided;
+  decision::Verdicts decided;
   int waiting = 0;
   bool served = false;
   std::uint32_t shares_revision = 0;

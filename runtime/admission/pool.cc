@@ -5,7 +5,6 @@
 #include <optional>
 #include <stdexcept>
 #include <utility>
-#include <vector>
 
 #include "penstock/decision/admission.h"
 #include "penstock/fiber.h"
@@ -17,7 +16,7 @@
 namespace penstock {
 
 using decision::Admission;
-using decision::Verdict;
+using decision::Verdicts;
 
 Pool::Pool(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Pool::~Pool() = default;
@@ -43,7 +42,7 @@ Pool::Permit Pool::acquire_slowly(Priority priority, Instant arrived, Instant de
 
   Admission::Answer answer;
   Duration max_wait{};
-  state.locked([&](std::vector<Verdict>& decided) {
+  state.locked([&](Verdicts& decided) {
     ++state.slow_paths;
     answer = state.offer(waiting, arrived, decided);
     max_wait = state.policy.queue.max_wait;
@@ -110,7 +109,7 @@ void Pool::release(Instant since, decision::Tenant tenant) {
   state.service_time.observe(busy);
   // Nobody waits where a shard is open, and nothing is handed out by shares: but what was counted must be told.
   if (tenant == decision::kUncounted && state.put_back(busy)) return;
-  state.locked([&](std::vector<Verdict>& decided) {
+  state.locked([&](Verdicts& decided) {
     ++state.slow_paths;
     ++state.completed;
     state.busy += busy;
@@ -140,7 +139,7 @@ int Pool::queue_length() const {
 void Pool::set_limit(int limit) {
   if (limit < 1)
     throw std::invalid_argument("pool " + state_->name + ": limit " + std::to_string(limit) + " is below 1");
-  state_->locked([&](std::vector<Verdict>& decided) {
+  state_->locked([&](Verdicts& decided) {
     state_->imposed = limit;
     state_->update_limit(fiber::recent_now(), decided);
   });
@@ -169,7 +168,7 @@ std::unique_ptr<Pool> PoolAccess::make(const decision::PoolPolicy& policy, Metri
 
 void PoolAccess::apply(Pool& pool, const decision::PoolPolicy& policy, bool shadow) {
   Pool::State& state = *pool.state_;
-  state.locked([&](std::vector<Verdict>& decided) {
+  state.locked([&](Verdicts& decided) {
     const bool new_queue = policy.queue != state.policy.queue;
     state.policy = policy;
     state.shadow = shadow;
@@ -196,7 +195,7 @@ std::vector<PoolAccess::Share> PoolAccess::shares(const Pool& pool) {
 
 void PoolAccess::tick(Pool& pool, Instant at, std::int64_t bytes_per_request, double memory_share) {
   Pool::State& state = *pool.state_;
-  state.locked([&](std::vector<Verdict>& decided) {
+  state.locked([&](Verdicts& decided) {
     state.bytes_per_request = bytes_per_request;
     state.memory_share = memory_share;
     state.sweep(false, at, decided);
@@ -207,7 +206,7 @@ void PoolAccess::tick(Pool& pool, Instant at, std::int64_t bytes_per_request, do
 
 void PoolAccess::release_limit(Pool& pool) {
   Pool::State& state = *pool.state_;
-  state.locked([&](std::vector<Verdict>& decided) {
+  state.locked([&](Verdicts& decided) {
     state.imposed.reset();
     state.update_limit(fiber::recent_now(), decided);
   });

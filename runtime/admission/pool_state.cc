@@ -9,7 +9,7 @@
 namespace penstock {
 
 using decision::Admission;
-using decision::Verdict;
+using decision::Verdicts;
 
 namespace {
 
@@ -50,7 +50,7 @@ bool Pool::State::put_back(Duration busy) {
   return true;
 }
 
-void Pool::State::sweep(bool close, Instant at, std::vector<Verdict>& decided) {
+void Pool::State::sweep(bool close, Instant at, Verdicts& decided) {
   if (open_shards == 0) return;
   int places = 0;
   for (std::size_t i = 0; i < telemetry::shard_count(); ++i) {
@@ -81,7 +81,7 @@ void Pool::State::open_shard() {
   if (!std::exchange(shard.open, true)) ++open_shards;
 }
 
-Admission::Answer Pool::State::offer(WaitingTicket& waiting, Instant at, std::vector<Verdict>& decided) {
+Admission::Answer Pool::State::offer(WaitingTicket& waiting, Instant at, Verdicts& decided) {
   if (admission.in_flight() >= admission.limit()) sweep(true, at, decided);
   return admission.offer(waiting, at, decided);
 }
@@ -107,7 +107,7 @@ int Pool::State::limit_in_force() const {
   return std::min(*imposed, decision::fallback_limit(ceiling, bytes_per_request));
 }
 
-void Pool::State::update_limit(Instant at, std::vector<Verdict>& decided) {
+void Pool::State::update_limit(Instant at, Verdicts& decided) {
   const int limit = shadow ? kUnbounded : limit_in_force();
   if (limit == admission.limit()) return;
   // What is free in a shard would be in use above a lower limit.

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "penstock/decision/admission.h"
 #include "penstock/decision/policy.h"
@@ -48,16 +48,16 @@ struct Pool::State {
   template <class Change>
   void locked(Change&& change) {
     struct Telling {
-      ~Telling() { WaitingTicket::deliver(decided); }
-      std::vector<decision::Verdict> decided;
+      ~Telling() { WaitingTicket::deliver(std::move(decided)); }
+      decision::Verdicts decided;
     } telling;
     std::lock_guard guard(lock);
     struct Counting {
       ~Counting() {
-        for (const decision::Verdict& verdict : decided) state.count(verdict.rejected);
+        for (const decision::Verdict verdict : decided) state.count(verdict.rejected);
       }
       State& state;
-      const std::vector<decision::Verdict>& decided;
+      const decision::Verdicts& decided;
     } counting{*this, telling.decided};
     change(telling.decided);
   }
@@ -65,13 +65,13 @@ struct Pool::State {
   // What follows is called under the lock.
 
   // Takes in what the shards counted, and what they have of places: all, and closes them, or what is too much.
-  void sweep(bool close, Instant at, std::vector<decision::Verdict>& decided);
+  void sweep(bool close, Instant at, decision::Verdicts& decided);
 
   // Lets the calling thread do by itself what follows, if there is place enough for all threads to do so.
   void open_shard();
 
   // Asks for a place, wherever one is free.
-  decision::Admission::Answer offer(WaitingTicket& waiting, Instant at, std::vector<decision::Verdict>& decided);
+  decision::Admission::Answer offer(WaitingTicket& waiting, Instant at, decision::Verdicts& decided);
 
   void count_busy(int requests, Duration busy);
 
@@ -87,7 +87,7 @@ struct Pool::State {
 
   int limit_in_force() const;
 
-  void update_limit(Instant at, std::vector<decision::Verdict>& decided);
+  void update_limit(Instant at, decision::Verdicts& decided);
 
   // When one more of those that now wait may be admitted.
   Duration retry_after() const;

@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <optional>
-#include <vector>
 
 #include "penstock/decision/admission.h"
 #include "runtime/fiber/waiter.h"
@@ -36,7 +35,7 @@ class Waiting {
   }
 
   // Without the owner's lock.
-  void deliver(std::optional<RejectReason> rejected) {
+  void deliver(std::optional<RejectReason> rejected) noexcept {
     rejected_ = rejected;
     waiter.notify();
     // The last touch: its fiber may be gone the moment after.
@@ -52,8 +51,10 @@ class Waiting {
 struct WaitingTicket : decision::Ticket, Waiting {
   using Waiting::Waiting;
 
-  static void deliver(const std::vector<decision::Verdict>& decided) {
-    for (const decision::Verdict& verdict : decided) {
+  // To all of them.
+  static void deliver(decision::Verdicts decided) noexcept {
+    while (!decided.empty()) {
+      const decision::Verdict verdict = decided.pop_front();
       static_cast<WaitingTicket*>(verdict.ticket)->Waiting::deliver(verdict.rejected);
     }
   }

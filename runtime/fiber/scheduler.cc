@@ -1,20 +1,15 @@
 #include "runtime/fiber/scheduler.h"
 
 #include <cxxabi.h>
-#include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <exception>
-#include <new>
-#include <stdexcept>
-#include <string>
 #include <utility>
 
 #include "penstock/fiber.h"
-#include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/waiter.h"
 
 namespace penstock::fiber {
@@ -50,12 +45,10 @@ void prefetch(const void* first, std::size_t bytes) noexcept {
   }
 }
 
-constexpr auto kTellLongRunsEvery = std::chrono::seconds(1);
 // Less than the first edge of any histogram of delays.
 constexpr auto kShortDelay = std::chrono::microseconds(5);
 // A microsecond at 2 GHz: the processor's counter runs at 1 to 5 GHz.
 [[maybe_unused]] constexpr std::uint64_t kTicksBetweenReads = 2'000;
-constexpr auto kLongestBetweenReads = std::chrono::microseconds(2);
 
 }  // namespace
 
@@ -295,42 +288,6 @@ void Scheduler::beat(const Properties& running) noexcept {
   heartbeat_->running.store(&running, std::memory_order_relaxed);
 }
 
-void Scheduler::watch_runs(RunWatch& watch) noexcept {
-  watch.next = run_watches_;
-  run_watches_ = &watch;
-  long_run_ = std::min(long_run_, watch.at_least);
-}
-
-void Scheduler::unwatch(RunWatch& watch) noexcept {
-  long_run_ = options_.long_run;
-  for (RunWatch** at = &run_watches_; *at != nullptr;) {
-    if (*at == &watch) {
-      *at = watch.next;
-    } else {
-      long_run_ = std::min(long_run_, (*at)->at_least);
-      at = &(*at)->next;
-    }
-  }
-}
-
-void Scheduler::end_long_run(const Properties& fiber) noexcept {
-  for (RunWatch* watch = run_watches_; watch != nullptr; watch = watch->next) {
-    if (watch->fiber != &fiber) continue;
-    watch->longest = std::max(watch->longest, now_ - std::max(fiber.since, watch->begun));
-  }
-  if (now_ - fiber.since >= options_.long_run) tell_long_run(fiber);
-}
-
-void Scheduler::tell_long_run(const Properties& fiber) noexcept {
-  if (fiber.state.task == nullptr || now_ - long_run_told_ < kTellLongRunsEvery) return;
-  long_run_told_ = now_;
-  const PlainCalls plain;
-  TaskName name;
-  fiber.state.describe(name);
-  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now_ - fiber.since).count();
-  spdlog::warn("fiber '{}' held scheduler thread {} for {} ms", name.view(), options_.index, milliseconds);
-}
-
 void Scheduler::tell_delay(Duration delay) noexcept {
   last_delay_ = delay;
   if (delay < kShortDelay) {
@@ -422,78 +379,6 @@ void Scheduler::serve() {
   // The youngest first: it may use the older ones.
   while (!kept_.empty()) kept_.pop_back();
   end_workers(parked_count_);
-}
-
-// Free functions of fiber_state.h.
-
-FiberState& current() {
-  Scheduler* scheduler = Scheduler::current();
-  if (scheduler == nullptr) throw std::logic_error("called outside a fiber: this thread runs none");
-  return scheduler->running().state;
-}
-
-bool on_fiber() noexcept {
-  Scheduler* scheduler = Scheduler::current();
-  return scheduler != nullptr && !scheduler->running().is_dispatcher;
-}
-
-void require_fiber(const char* what) {
-  if (!on_fiber()) throw std::logic_error(std::string(what) + " is called on fibers only");
-}
-
-Instant cached_now() noexcept {
-  Scheduler* scheduler = Scheduler::current();
-  return scheduler != nullptr ? scheduler->now() : std::chrono::steady_clock::now();
-}
-
-Instant recent_now() noexcept {
-  Scheduler* scheduler = Scheduler::current();
-  return scheduler != nullptr ? scheduler->recent() : std::chrono::steady_clock::now();
-}
-
-Instant time_in(Duration d) noexcept {
-  // No wait is too short.
-  const Instant now = recent_now() + kLongestBetweenReads;
-  return d > Instant::max() - now ? Instant::max() : now + d;
-}
-
-unsigned thread_index() noexcept {
-  Scheduler* scheduler = Scheduler::current();
-  return scheduler != nullptr ? scheduler->index() : 0;
-}
-
-void set_account(std::shared_ptr<RequestAccount> account) {
-  current();
-  Properties& fiber = Scheduler::current()->running();
-  Scheduler::current()->settle_account(fiber);
-  fiber.state.account = std::move(account);
-}
-
-void cancel(FiberState& state) noexcept {
-  state.cancelled = true;
-  if (state.waiter != nullptr && state.shields == 0) state.waiter->end(Wake::cancelled);
-}
-
-void FiberState::describe(TaskName& name) const noexcept {
-  if (task != nullptr) {
-    task->describe(name);
-  } else {
-    name += "(no task)";
-  }
-}
-
-void RequestAccount::add_waiting(const std::string* upstream, Duration d) {
-  for (auto& [name, sum] : waiting) {
-    if (name == upstream) {
-      sum += d;
-      return;
-    }
-  }
-  try {
-    waiting.emplace_back(upstream, d);
-  } catch (const std::bad_alloc&) {
-    // The wait goes unaccounted; what waits must go on.
-  }
 }
 
 }  // namespace penstock::fiber

@@ -43,7 +43,8 @@ Connection::Connection(ServerThread& thread, net::Socket socket, net::Endpoint p
       place_(std::move(place)),
       socket_(std::move(socket)),
       peer_(std::move(peer)),
-      since_(fiber::cached_now()) {
+      since_(fiber::cached_now()),
+      waits_since_(since_) {
   thread_.enter(*this, Stage::fresh);
   socket_.observe(this);
 }
@@ -192,7 +193,12 @@ Connection::Next Connection::serve_next() {
       error_code ec;
       if (thread_.server.tls) {
         if (!secure_) shake_hands();
-        if (!secure_->tls.stale()) return nothing;
+        if (!secure_->tls.stale()) {
+          // Parts of a record, or what is no data: each sets its stage's clock anew.
+          const Duration patience = had_request_ ? options().idle_timeout : options().header_timeout;
+          if (fiber::cached_now() - waits_since_ < patience) return nothing;
+          return had_request_ ? Next::close : refuse(408, "no request came");
+        }
         receive(options().header_timeout, ec);
       } else {
         receive_now(ec);
@@ -244,6 +250,7 @@ Connection::Next Connection::serve_next() {
   if (const char* wrong = parser.check_framing(status)) return refuse(status, wrong);
 
   const Next next = Exchange::State(*this, parser).serve();
+  waits_since_ = fiber::cached_now();
   if (next != Next::again || ++served_ % kRequestsInTurn != 0) return next;
   keep_input();
   penstock::yield();

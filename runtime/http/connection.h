@@ -139,6 +139,8 @@ class Connection final : public StageHook, private fiber::Task, private net::Soc
   std::string own_;
   // When it entered its stage.
   Instant since_;
+  // For the next request.
+  Instant waits_since_;
   // When the first part of a header came that is not complete yet.
   Instant header_began_{};
   // Of the fiber to cancel when the client leaves; null: none.

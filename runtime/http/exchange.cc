@@ -56,12 +56,11 @@ bool Exchange::State::parse_body() {
   refuse_body(refusal.status, refusal.why);
 }
 
-void Exchange::State::receive_rest() {
+void Exchange::State::check_rest() {
   // The head of a chunk is as bounded as a header is.
   if (connection.input().size() > connection.options().max_header_bytes) {
     refuse_body(400, "a chunk's extensions are too long");
   }
-  receive_body(connection.options().io_timeout);
 }
 
 void Exchange::State::read_body() {
@@ -69,15 +68,18 @@ void Exchange::State::read_body() {
   send_continue();
   parser.append_to(&request.body);
   const Instant begun = std::chrono::steady_clock::now();
+  const auto receive_more = [&] {
+    const Duration granted =
+        connection.options().body_timeout + std::chrono::seconds(request.body.size() / kBytesPerSecond);
+    const Duration left = begun + granted - std::chrono::steady_clock::now();
+    if (left <= Duration::zero()) refuse_body(408, "the body took too long");
+    receive_body(left);
+  };
   while (!parser.is_done()) {
-    if (connection.input().empty()) {
-      const Duration granted =
-          connection.options().body_timeout + std::chrono::seconds(request.body.size() / kBytesPerSecond);
-      const Duration left = begun + granted - std::chrono::steady_clock::now();
-      if (left <= Duration::zero()) refuse_body(408, "the body took too long");
-      receive_body(left);
-    }
-    if (parse_body()) receive_rest();
+    if (connection.input().empty()) receive_more();
+    if (!parse_body()) continue;
+    check_rest();
+    receive_more();
   }
 }
 
@@ -92,7 +94,9 @@ std::string_view Exchange::State::read_piece() {
     if (connection.input().empty()) receive_body(connection.options().io_timeout);
     // The piece is shown to the handler, which may wait.
     connection.keep_input();
-    if (parse_body() && parser.piece().empty()) receive_rest();
+    if (!parse_body() || !parser.piece().empty()) continue;
+    check_rest();
+    receive_body(connection.options().io_timeout);
   }
   return parser.piece();
 }

@@ -35,7 +35,7 @@ struct Exchange::State {
   void receive_body(Duration timeout);
   // Gives the parser what has come; true: it waits for the rest of something.
   bool parse_body();
-  void receive_rest();
+  void check_rest();
   // Answers, logs, and closes.
   [[noreturn]] void refuse_body(int code, const std::string& why);
   void send_continue();

@@ -11,6 +11,7 @@
 #include <boost/asio/error.hpp>
 #include <cerrno>
 #include <memory>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -79,16 +80,18 @@ bool Race::start(const Endpoint& to, error_code& ec) {
     won_ = fd;
     return true;
   }
-  auto attempt = std::make_unique<Attempt>(*this, fd);
   try {
+    auto attempt = std::make_unique<Attempt>(*this, fd);
     attempts_.reserve(attempts_.size() + 1);
     fiber::Scheduler::current()->reactor().add(*attempt, EPOLLOUT | EPOLLET);
+    attempts_.push_back(attempt.release());
   } catch (const std::system_error& e) {
     ::close(fd);
     ec = system_error_of(e.code().value());
-    return false;
+  } catch (const std::bad_alloc&) {
+    ::close(fd);
+    throw;
   }
-  attempts_.push_back(attempt.release());
   return false;
 }
 

@@ -9,6 +9,7 @@
 
 #include <boost/asio/error.hpp>
 #include <cerrno>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -130,14 +131,17 @@ void Socket::Watch::end_waits() noexcept {
 }
 
 Socket::Socket(int fd) {
-  auto watch = std::make_unique<Watch>(fd);
   try {
+    auto watch = std::make_unique<Watch>(fd);
     fiber::Scheduler::current()->reactor().add(*watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    watch_ = watch.release();
   } catch (const std::system_error& e) {
     ::close(fd);
     throw boost::system::system_error(e.code().value(), boost::system::system_category(), "epoll_ctl");
+  } catch (const std::bad_alloc&) {
+    ::close(fd);
+    throw;
   }
-  watch_ = watch.release();
 }
 
 Socket::Socket(Socket&& other) noexcept

@@ -230,30 +230,39 @@ error_code TlsStream::failure() {
 template <class Operation>
 bool TlsStream::run(Operation operation, error_code& ec) {
   ec = {};
-  for (;;) {
-    if (until_ != Instant::max()) {
-      const Duration left = until_ - std::chrono::steady_clock::now();
-      if (left <= Duration::zero()) {
-        ec = boost::asio::error::timed_out;
-        return false;
-      }
+  Instant until = until_;
+  // However slowly a record comes, byte by byte: it is one operation.
+  const auto bound_wait = [&] {
+    if (until == Instant::max() && io_timeout_ != Duration::zero()) {
+      until = std::chrono::steady_clock::now() + io_timeout_;
+    }
+    if (until == Instant::max()) return;
+    const Duration left = until - std::chrono::steady_clock::now();
+    if (left <= Duration::zero()) {
+      ec = boost::asio::error::timed_out;
+    } else {
       below_.set_io_timeout(left);
     }
+  };
+  for (;;) {
     // The queue of errors is the thread's: it is read before any wait.
     ERR_clear_error();
     const int result = operation();
     const int why = SSL_get_error(ssl_.get(), result);
     switch (why) {
       case SSL_ERROR_NONE:
+        if (wire_->unsent()) bound_wait();
         while (wire_->unsent() && !ec) wait_writable(ec);
         return !ec;
       case SSL_ERROR_WANT_READ:
+        bound_wait();
         // What the peer waits for before it answers.
         while (wire_->unsent() && !ec) wait_writable(ec);
         if (!ec) wire_->wait_readable(ec);
         break;
       case SSL_ERROR_WANT_WRITE:
-        wait_writable(ec);
+        bound_wait();
+        if (!ec) wait_writable(ec);
         break;
       case SSL_ERROR_ZERO_RETURN:
         ec = boost::asio::error::eof;

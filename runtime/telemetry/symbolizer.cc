@@ -3,6 +3,7 @@
 #include <cxxabi.h>
 #include <elfutils/libdwfl.h>
 #include <fmt/format.h>
+#include <libelf.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -32,6 +33,17 @@ int no_separate_file(Dwfl_Module*, void**, const char*, Dwarf_Addr, const char*,
   return -1;
 }
 
+// As the library does it, but for the descriptors: it would keep one of each file, for as long as the process lives.
+int find_object(Dwfl_Module* module, void** user_data, const char* name, Dwarf_Addr base, char** file, Elf** elf) {
+  const int fd = ::dwfl_linux_proc_find_elf(module, user_data, name, base, file, elf);
+  if (fd < 0) return fd;
+  *elf = ::elf_begin(fd, ELF_C_READ_MMAP_PRIVATE, nullptr);
+  // Mapped, it is read without.
+  if (*elf != nullptr) ::elf_cntl(*elf, ELF_C_FDREAD);
+  ::close(fd);
+  return -1;
+}
+
 }  // namespace
 
 std::string Symbol::text(Address at) const {
@@ -50,7 +62,7 @@ struct Symbolizer::State {
   }
 
   std::mutex mutex;
-  const Dwfl_Callbacks callbacks{.find_elf = ::dwfl_linux_proc_find_elf,
+  const Dwfl_Callbacks callbacks{.find_elf = find_object,
                                  .find_debuginfo = no_separate_file,
                                  .section_address = nullptr,
                                  .debuginfo_path = nullptr};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <new>
 #include <utility>
 
 #include "runtime/admission/waiting.h"
@@ -42,7 +43,8 @@ Upstream::State::State(const decision::UpstreamPolicy& given, bool guarded, Metr
 }
 
 Upstream::State::Effects::~Effects() {
-  for (const decision::Verdict& verdict : decided) {
+  while (!decided.empty()) {
+    const decision::Verdict verdict = decided.pop_front();
     static_cast<Call::State*>(verdict.ticket)->fiber->deliver(verdict.rejected);
   }
 }
@@ -86,7 +88,7 @@ void Upstream::State::end_slowly(Call::State& call, decision::GuardedOutcome out
   });
 }
 
-void Upstream::State::sweep(bool close, Instant at, std::vector<decision::Verdict>& decided) {
+void Upstream::State::sweep(bool close, Instant at, decision::Verdicts& decided) {
   if (open_shards == 0) return;
   int places = 0;
   for (std::size_t i = 0; i < shard_count; ++i) {
@@ -107,7 +109,7 @@ int Upstream::State::collect(Shard& shard, int kept, Instant at) {
   return places;
 }
 
-void Upstream::State::sweep_and_age(Instant at, std::vector<decision::Verdict>& decided) {
+void Upstream::State::sweep_and_age(Instant at, decision::Verdicts& decided) {
   int places = 0;
   for (std::size_t i = 0; i < shard_count; ++i) {
     Shard& shard = shards[i];
@@ -178,15 +180,22 @@ Runtime::UpstreamStats Upstream::State::stats(Instant at) const {
   return stats;
 }
 
-void Upstream::State::settle(Effects& effects, Instant at) {
+void Upstream::State::settle(Effects& effects, Instant at) noexcept {
+  // What is free in a shard would be in use above a lower limit.
+  if (!guard.steady(at) || guard.places() < std::exchange(places_, guard.places())) sweep(true, at, effects.decided);
+  try {
+    note(effects, at);
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+void Upstream::State::note(Effects& effects, Instant at) {
   while (auto transition = guard.take_transition()) effects.transitions.push_back(std::move(*transition));
   while (auto decision = guard.take_decision()) {
     const decision::LimitPolicy& limit = guard.policy().limit;
     const bool acts = limit.knee_test == decision::KneeTest::act && limit.mode == decision::LimitMode::adaptive;
     effects.decisions.push_back(cause_decision(name, *decision, !acts || guard.shadow()));
   }
-  // What is free in a shard would be in use above a lower limit.
-  if (!guard.steady(at) || guard.places() < std::exchange(places_, guard.places())) sweep(true, at, effects.decided);
   if (!guarded) return;
   if (guard.bucket().active() != obeys_rate_) {
     obeys_rate_ = !obeys_rate_;
@@ -200,12 +209,15 @@ void Upstream::State::settle(Effects& effects, Instant at) {
   }
 }
 
-void Upstream::State::tell(const Upstream& upstream, const Effects& effects) const {
-  if (listener.transition) {
-    for (const auto& transition : effects.transitions) listener.transition(upstream, transition);
-  }
-  if (listener.decision) {
-    for (const NodeDecision& decision : effects.decisions) listener.decision(upstream, decision);
+void Upstream::State::tell(const Upstream& upstream, const Effects& effects) const noexcept {
+  try {
+    if (listener.transition) {
+      for (const auto& transition : effects.transitions) listener.transition(upstream, transition);
+    }
+    if (listener.decision) {
+      for (const NodeDecision& decision : effects.decisions) listener.decision(upstream, decision);
+    }
+  } catch (const std::bad_alloc&) {
   }
 }
 

@@ -49,7 +49,7 @@ struct Upstream::State {
   // What happened under the lock and is told after it.
   struct Effects {
     ~Effects();
-    std::vector<decision::Verdict> decided;
+    decision::Verdicts decided;
     std::vector<decision::CircuitBreaker::Transition> transitions;
     std::vector<NodeDecision> decisions;
   };
@@ -79,9 +79,9 @@ struct Upstream::State {
   // What follows is called under the lock.
 
   // Takes in what the shards counted. `close`: also their places, and closes them.
-  void sweep(bool close, Instant at, std::vector<decision::Verdict>& decided);
+  void sweep(bool close, Instant at, decision::Verdicts& decided);
   // The same, and ages calls.
-  void sweep_and_age(Instant at, std::vector<decision::Verdict>& decided);
+  void sweep_and_age(Instant at, decision::Verdicts& decided);
   // Lets the calling thread do by itself what follows, if there is place enough for all threads to do so.
   bool open_shard(Instant at);
   // Has the guard judge, after sweep_and_age() of this very moment.
@@ -117,8 +117,10 @@ struct Upstream::State {
   // Takes in what an open shard counted; what it has of places beyond `kept` is returned.
   int collect(Shard& shard, int kept, Instant at);
   Shard& mine() const { return shards[telemetry::shard().index]; }
-  void settle(Effects& effects, Instant at);
-  void tell(const Upstream& upstream, const Effects& effects) const;
+  // Both are part of the end of a call, which cannot fail: what there is no memory for is not told.
+  void settle(Effects& effects, Instant at) noexcept;
+  void tell(const Upstream& upstream, const Effects& effects) const noexcept;
+  void note(Effects& effects, Instant at);
 
   Instant aged_{};
   // As they were when it was last settled.

@@ -110,15 +110,15 @@ int PenstockNode::runnable() const {
 void PenstockNode::open_door() {
   if (door_.waiting() == 0 && let_in_.empty()) return;
   door_.poll(runnable(), host_.now(), let_in_);
-  for (std::size_t i = 0; i < let_in_.size(); ++i) {
-    State& state = *static_cast<AtDoor*>(let_in_[i].ticket)->state;
-    if (let_in_[i].rejected) {
-      host_.refuse(*state.request, *let_in_[i].rejected);
+  while (!let_in_.empty()) {
+    const decision::Verdict verdict = let_in_.pop_front();
+    State& state = *static_cast<AtDoor*>(verdict.ticket)->state;
+    if (verdict.rejected) {
+      host_.refuse(*state.request, *verdict.rejected);
     } else {
       enter(state);
     }
   }
-  let_in_.clear();
   if (door_.waiting() > 0) host_.wake_at(host_.now() + kDoorPoll);
 }
 
@@ -151,16 +151,16 @@ void PenstockNode::ended(const Request& request, Fate) {
 }
 
 void PenstockNode::settle(Pool&) {
-  for (std::size_t i = 0; i < decided_.size(); ++i) {
-    State& state = static_cast<State&>(*decided_[i].ticket);
-    if (decided_[i].rejected) {
-      host_.refuse(*state.request, *decided_[i].rejected);
+  while (!decided_.empty()) {
+    const decision::Verdict verdict = decided_.pop_front();
+    State& state = static_cast<State&>(*verdict.ticket);
+    if (verdict.rejected) {
+      host_.refuse(*state.request, *verdict.rejected);
     } else {
       state.admitted = host_.now();
       host_.start(*state.request);
     }
   }
-  decided_.clear();
 }
 
 void PenstockNode::call(const Request& request, const Call& call) {

@@ -91,10 +91,10 @@ class PenstockNode final : public Strategy {
   std::vector<Route> routes_;
   std::deque<UpstreamGuard> guards_;
   std::deque<State> states_;
-  std::vector<decision::Verdict> decided_;
+  decision::Verdicts decided_;
   decision::RequestMemory memory_;
   decision::CpuGuard door_;
-  std::vector<decision::Verdict> let_in_;
+  decision::Verdicts let_in_;
   decision::TestCalendar calendar_;
   Instant lease_until_{};
 };

@@ -114,21 +114,18 @@ decision::FleetTest::Node UpstreamGuard::streamed(std::uint64_t life) const {
 void UpstreamGuard::settle() {
   tell();
   while (!decided_.empty()) {
-    carrying_out_.swap(decided_);
-    for (const decision::Verdict& verdict : carrying_out_) {
-      GuardedCall& call = static_cast<GuardedCall&>(*verdict.ticket);
-      if (verdict.rejected) {
-        refuse(call, *verdict.rejected);
-        continue;
-      }
-      const auto answer = guard_.start(call, host_.now(), decided_);
-      if (answer.offer == Offer::go) {
-        send(call);
-      } else {
-        refuse(call, answer.reason);
-      }
+    const decision::Verdict verdict = decided_.pop_front();
+    GuardedCall& call = static_cast<GuardedCall&>(*verdict.ticket);
+    if (verdict.rejected) {
+      refuse(call, *verdict.rejected);
+      continue;
     }
-    carrying_out_.clear();
+    const auto answer = guard_.start(call, host_.now(), decided_);
+    if (answer.offer == Offer::go) {
+      send(call);
+    } else {
+      refuse(call, answer.reason);
+    }
   }
   tell();
 }

@@ -62,8 +62,7 @@ class UpstreamGuard {
   const std::uint32_t upstream_;
   const bool shadow_;
   decision::UpstreamGuard guard_;
-  std::vector<decision::Verdict> decided_;
-  std::vector<decision::Verdict> carrying_out_;
+  decision::Verdicts decided_;
   bool opened_itself_ = false;
   double memory_pressure_ = 0;
   Exposition::Upstream counters_;

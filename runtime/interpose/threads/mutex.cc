@@ -97,14 +97,12 @@ void give_up_slowly(pthread_mutex_t* mutex) noexcept {
       word(mutex).store(kFree, std::memory_order_release);
       return;
     }
-    longest->granted = longest->asked;
-    const bool handed_over = longest->asked;
-    if (!handed_over) {
-      if (!lock.wake(*longest)) continue;
+    if (longest->asked) {
+      if (lock.hand_over(*longest)) return;
+    } else if (lock.wake(*longest)) {
       word(mutex).store(kFree, std::memory_order_release);
       return;
     }
-    if (lock.wake(*longest)) return;
   }
 }
 

@@ -91,7 +91,7 @@ ParkingLock::~ParkingLock() {
 
 Parking* ParkingLock::first() const noexcept {
   for (Parking* at = row_.first; at != nullptr; at = at->next_) {
-    if (at->address_ == address_) return at;
+    if (at->address_ == address_ && !at->granted) return at;
   }
   return nullptr;
 }
@@ -99,6 +99,25 @@ Parking* ParkingLock::first() const noexcept {
 bool ParkingLock::wake(Parking& parking) noexcept {
   parking.leave(row_);
   return parking.waiter_.notify();
+}
+
+bool ParkingLock::hand_over(Parking& parking) noexcept {
+  if (!parking.waiter_.notify()) {
+    parking.leave(row_);
+    return false;
+  }
+  parking.granted = true;
+  return true;
+}
+
+bool ParkingLock::take_back() noexcept {
+  for (Parking* at = row_.first; at != nullptr; at = at->next_) {
+    if (at->address_ != address_ || !at->granted || at->home_ != fiber::Scheduler::current()) continue;
+    at->granted = false;
+    at->leave(row_);
+    return true;
+  }
+  return false;
 }
 
 std::size_t ParkingLock::wake_up_to(std::size_t most) noexcept {
@@ -139,12 +158,17 @@ void Parking::sleep(Instant until) noexcept {
 
 void Parking::sleep_in_naps(Instant until) noexcept {
   for (;;) {
+    {
+      ParkingLock lock(address_);
+      if (!joined_ || granted || interrupted_) return;
+      // It was given to a fiber that cannot go on before this does.
+      if (must_not_switch() && lock.take_back()) {
+        granted = true;
+        return;
+      }
+    }
     if (fiber::Scheduler* scheduler = may_wait()) scheduler->yield();
     nap(kNap);
-    {
-      const ParkingLock lock(address_);
-      if (!joined_ || interrupted_) return;
-    }
     timed_out_ = until <= std::chrono::steady_clock::now();
     if (timed_out_) return;
   }

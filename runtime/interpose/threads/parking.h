@@ -4,6 +4,7 @@
 
 #include "penstock/error.h"
 #include "penstock/spin_lock.h"
+#include "runtime/fiber/scheduler.h"
 #include "runtime/fiber/waiter.h"
 
 namespace penstock::interpose {
@@ -26,15 +27,21 @@ class ParkingLock {
   ParkingLock(const ParkingLock&) = delete;
   ParkingLock& operator=(const ParkingLock&) = delete;
 
-  // Who has waited longest at the address; null: nobody.
+  // Who has waited longest at the address, and was not given it yet; null: nobody.
   Parking* first() const noexcept;
   // Ends that wait. False: it had ended by itself. It is in the row no more, either way.
   bool wake(Parking& parking) noexcept;
+  // The same, and what lies at the address is its: `granted`. Until it goes on, others of its thread may take that
+  // back.
+  bool hand_over(Parking& parking) noexcept;
   // The same, for up to so many that wait at the address; how many were woken.
   std::size_t wake_up_to(std::size_t most) noexcept;
 
  private:
   friend class Parking;
+  // From a fiber of the calling thread that was given what lies at the address, and has not gone on.
+  bool take_back() noexcept;
+
   const void* const address_;
   ParkingRow& row_;
 };
@@ -55,7 +62,8 @@ class Parking {
   enum class End { woken, timed_out, interrupted };
   enum class Place { last, first };
 
-  Parking(const void* address, const char* what) noexcept : address_(address), waiter_(what) {}
+  Parking(const void* address, const char* what) noexcept
+      : address_(address), home_(fiber::Scheduler::current()), waiter_(what) {}
   Parking(const Parking&) = delete;
   Parking& operator=(const Parking&) = delete;
 
@@ -90,6 +98,7 @@ class Parking {
   void leave(ParkingRow& row) noexcept;
 
   const void* const address_;
+  fiber::Scheduler* const home_;
   fiber::Waiter waiter_;
   Parking* next_ = nullptr;
   Parking* previous_ = nullptr;

@@ -7,6 +7,7 @@
 #include "penstock/decision/admission.h"
 #include "tests/unit/decision/allocation_count.h"
 #include "tests/unit/decision/seeded_random.h"
+#include "tests/unit/decision/verdict_list.h"
 
 // What holds for Admission whatever happens to it.
 namespace penstock::decision {
@@ -65,7 +66,7 @@ class RandomDriver {
       change_limit(random_.below(20));
     } else {
       policy_ = random_policy();
-      std::vector<Verdict> decided;
+      Verdicts decided;
       admission_.set_queue(policy_, now_, decided);
       apply(decided);
       EXPECT_LE(admission_.queue_length(), policy_.max);
@@ -78,7 +79,7 @@ class RandomDriver {
     ticket->priority = static_cast<Priority>(random_.below(kPriorities));
     if (random_.chance(0.5)) ticket->deadline = now_ + milliseconds(random_.below(500) - 5);
     ++offered_;
-    std::vector<Verdict> decided;
+    Verdicts decided;
     const int in_flight = admission_.in_flight();
     const Admission::Answer answer = admission_.offer(*ticket, now_, decided);
     apply(decided);
@@ -103,7 +104,7 @@ class RandomDriver {
     const Duration busy = now_ - *it;
     running_.erase(it);
     ++ended_;
-    std::vector<Verdict> decided;
+    Verdicts decided;
     admission_.release(busy, now_, decided);
     apply(decided);
   }
@@ -123,19 +124,19 @@ class RandomDriver {
 
   void change_limit(int limit) {
     limit_ = limit;
-    std::vector<Verdict> decided;
+    Verdicts decided;
     admission_.set_limit(limit, now_, decided);
     apply(decided);
   }
 
   void expire() {
     const Instant due = admission_.next_event();
-    std::vector<Verdict> decided;
+    Verdicts decided;
     admission_.expire(now_, decided);
     if (!decided.empty()) {
       EXPECT_LE(due, now_) << "next_event() was later than what expire() had to do";
     }
-    for (const Verdict& verdict : decided) EXPECT_TRUE(verdict.rejected);
+    for (const Verdict verdict : decided) EXPECT_TRUE(verdict.rejected);
     apply(decided);
     EXPECT_GT(admission_.next_event(), now_);
     for (const auto& [ticket, w] : waiting_) {
@@ -144,8 +145,8 @@ class RandomDriver {
     }
   }
 
-  void apply(const std::vector<Verdict>& decided) {
-    for (const Verdict& verdict : decided) {
+  void apply(const Verdicts& decided) {
+    for (const Verdict verdict : decided) {
       const auto it = waiting_.find(verdict.ticket);
       ASSERT_NE(it, waiting_.end()) << "decided twice, or never waited";
       EXPECT_FALSE(verdict.ticket->waiting);
@@ -200,7 +201,7 @@ TEST(AdmissionProperty, NobodyIsLostOrServedTwiceAndTheLimitHolds) {
 
 TEST(AdmissionProperty, OffersAndReleasesWithoutAQueueAllocateNothing) {
   Admission admission(QueuePolicy{}, 100);
-  std::vector<Verdict> decided;
+  Verdicts decided;
   const std::int64_t before = allocation_count();
   for (int i = 0; i < 10000; ++i) {
     Ticket ticket;
@@ -210,9 +211,28 @@ TEST(AdmissionProperty, OffersAndReleasesWithoutAQueueAllocateNothing) {
   EXPECT_EQ(allocation_count(), before);
 }
 
+TEST(AdmissionProperty, WithoutMemoryNobodyBeginsToWaitAndWhoWaitsIsServed) {
+  Admission admission({.discipline = QueueDiscipline::fifo, .max = 10, .max_wait = std::chrono::hours(1)}, 1);
+  Verdicts decided;
+  Ticket running, waiting, late;
+  admission.offer(running, Instant{}, decided);
+  ASSERT_EQ(admission.offer(waiting, Instant{}, decided).offer, Admission::Offer::queued);
+  {
+    const NoMemory none;
+    EXPECT_THROW(admission.offer(late, Instant{}, decided), std::bad_alloc);
+    EXPECT_EQ(admission.queue_length(), 1);
+    EXPECT_FALSE(admission.withdraw(late));
+    admission.release(milliseconds(1), Instant{}, decided);
+  }
+  ASSERT_EQ(all(decided).size(), 1u);
+  EXPECT_EQ(decided.pop_front().ticket, &waiting);
+  EXPECT_TRUE(decided.empty());
+  EXPECT_EQ(admission.queue_length(), 0);
+}
+
 TEST(AdmissionProperty, AQueueOfTwentyThousandIsServedInOrder) {
   Admission admission({.discipline = QueueDiscipline::fifo, .max = 20000, .max_wait = std::chrono::hours(1)}, 1);
-  std::vector<Verdict> decided;
+  Verdicts decided;
   Ticket first;
   admission.offer(first, Instant{}, decided);
   std::vector<Ticket> tickets(20000);
@@ -220,10 +240,11 @@ TEST(AdmissionProperty, AQueueOfTwentyThousandIsServedInOrder) {
   Ticket extra;
   EXPECT_EQ(admission.offer(extra, Instant{}, decided).reason, RejectReason::limit);
   for (std::size_t i = 0; i < tickets.size(); ++i) admission.release(milliseconds(1), Instant{}, decided);
-  ASSERT_EQ(decided.size(), tickets.size());
+  const std::vector<Verdict> verdicts = all(decided);
+  ASSERT_EQ(verdicts.size(), tickets.size());
   for (std::size_t i = 0; i < tickets.size(); ++i) {
-    EXPECT_EQ(decided[i].ticket, &tickets[i]);
-    EXPECT_FALSE(decided[i].rejected);
+    EXPECT_EQ(verdicts[i].ticket, &tickets[i]);
+    EXPECT_FALSE(verdicts[i].rejected);
   }
 }
 

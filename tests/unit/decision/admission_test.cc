@@ -3,6 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <utility>
+#include <vector>
+
+#include "tests/unit/decision/verdict_list.h"
 
 namespace penstock::decision {
 namespace {
@@ -34,14 +38,14 @@ class AdmissionTest : public testing::Test {
     }
   }
   std::vector<Verdict> release(int ms, Duration busy = milliseconds(1)) {
-    decided_.clear();
+    decided_ = {};
     admission_->release(busy, at(ms), decided_);
-    return std::exchange(decided_, {});
+    return all(std::exchange(decided_, {}));
   }
   std::vector<Verdict> expire(int ms) {
-    decided_.clear();
+    decided_ = {};
     admission_->expire(at(ms), decided_);
-    return std::exchange(decided_, {});
+    return all(std::exchange(decided_, {}));
   }
   // The only request admitted by a release.
   Ticket* follower(int ms) {
@@ -53,7 +57,7 @@ class AdmissionTest : public testing::Test {
 
   std::optional<Admission> admission_;
   std::deque<Ticket> tickets_;
-  std::vector<Verdict> decided_;
+  Verdicts decided_;
 };
 
 TEST_F(AdmissionTest, AdmitsExactlyTheLimit) {
@@ -126,9 +130,9 @@ TEST_F(AdmissionTest, AtAFullQueueTheLastOfTheLowestPriorityMakesWay) {
   Ticket& last_low = waiting(2, Priority::low);
   waiting(3, Priority::normal);
   waiting(4, Priority::high);
-  ASSERT_EQ(decided_.size(), 1u);
-  EXPECT_EQ(decided_[0].ticket, &last_low);
-  EXPECT_EQ(decided_[0].rejected, RejectReason::shed);
+  ASSERT_EQ(all(decided_).size(), 1u);
+  EXPECT_EQ(all(decided_)[0].ticket, &last_low);
+  EXPECT_EQ(all(decided_)[0].rejected, RejectReason::shed);
   EXPECT_EQ(admission_->queue_length(), 3);
   Ticket low{.priority = Priority::low};
   EXPECT_EQ(offer(low, 5).reason, RejectReason::limit) << "its equals stay";
@@ -146,11 +150,11 @@ TEST_F(AdmissionTest, NewestFirstTurnsRoundOnceTheOldestWaitedTooLong) {
   waiting(71);
   waiting(72);
   // Full: the oldest has the least left to hope for.
-  decided_.clear();
+  decided_ = {};
   waiting(73);
-  ASSERT_EQ(decided_.size(), 1u);
-  EXPECT_EQ(decided_[0].ticket, &second);
-  EXPECT_EQ(decided_[0].rejected, RejectReason::shed);
+  ASSERT_EQ(all(decided_).size(), 1u);
+  EXPECT_EQ(all(decided_)[0].ticket, &second);
+  EXPECT_EQ(all(decided_)[0].rejected, RejectReason::shed);
 }
 
 TEST_F(AdmissionTest, DeadlineServesTheMostUrgent) {
@@ -255,13 +259,13 @@ TEST_F(AdmissionTest, ARaisedLimitServesTheQueueAndALoweredOneDrains) {
   Ticket& first = waiting(1);
   Ticket& second = waiting(2);
   waiting(3);
-  decided_.clear();
+  decided_ = {};
   admission_->set_limit(3, at(4), decided_);
-  ASSERT_EQ(decided_.size(), 2u);
-  EXPECT_EQ(decided_[0].ticket, &first);
-  EXPECT_EQ(decided_[1].ticket, &second);
+  ASSERT_EQ(all(decided_).size(), 2u);
+  EXPECT_EQ(all(decided_)[0].ticket, &first);
+  EXPECT_EQ(all(decided_)[1].ticket, &second);
   EXPECT_EQ(admission_->in_flight(), 3);
-  decided_.clear();
+  decided_ = {};
   admission_->set_limit(1, at(5), decided_);
   EXPECT_TRUE(decided_.empty());
   EXPECT_EQ(admission_->in_flight(), 3);
@@ -277,11 +281,11 @@ TEST_F(AdmissionTest, ASmallerQueueShedsTheWorst) {
   waiting(1, Priority::high);
   waiting(2, Priority::low);
   Ticket& low = waiting(3, Priority::low);
-  decided_.clear();
+  decided_ = {};
   admission_->set_queue({.discipline = QueueDiscipline::fifo, .max = 2}, at(4), decided_);
-  ASSERT_EQ(decided_.size(), 1u);
-  EXPECT_EQ(decided_[0].ticket, &low);
-  EXPECT_EQ(decided_[0].rejected, RejectReason::shed);
+  ASSERT_EQ(all(decided_).size(), 1u);
+  EXPECT_EQ(all(decided_)[0].ticket, &low);
+  EXPECT_EQ(all(decided_)[0].rejected, RejectReason::shed);
 }
 
 TEST_F(AdmissionTest, WithdrawnRequestsLeaveNoTrace) {
@@ -312,11 +316,11 @@ TEST_F(AdmissionTest, ReservedPlacesCountAsInFlightUntilTheyAreGivenBack) {
   EXPECT_EQ(admission_->in_flight(), 10);
   Ticket& first = waiting(1);
   EXPECT_EQ(admission_->reserve(1), 0);
-  std::vector<Verdict> decided;
+  Verdicts decided;
   admission_->give_back(3, at(2), decided);
-  ASSERT_EQ(decided.size(), 1u);
-  EXPECT_EQ(decided[0].ticket, &first);
-  EXPECT_FALSE(decided[0].rejected);
+  ASSERT_EQ(all(decided).size(), 1u);
+  EXPECT_EQ(all(decided)[0].ticket, &first);
+  EXPECT_FALSE(all(decided)[0].rejected);
   EXPECT_EQ(admission_->in_flight(), 8);
   admission_->set_limit(5, at(3), decided);
   EXPECT_EQ(admission_->reserve(1), 0);

@@ -11,6 +11,7 @@
 #include "penstock/decision/memory_guard.h"
 #include "penstock/decision/test_calendar.h"
 #include "penstock/decision/token_bucket.h"
+#include "tests/unit/decision/verdict_list.h"
 
 // The guards of a node that are not those of one upstream, and the bucket.
 namespace penstock::decision {
@@ -89,7 +90,7 @@ TEST(TokenBucket, RetryAfterIsObeyedWhileMostIsRefused) {
 
 TEST(CpuGuard, StartsWhileFewAreRunnable) {
   CpuGuard guard(2, 100, 10s);
-  std::vector<Verdict> decided;
+  Verdicts decided;
   std::list<Ticket> tickets(3);
   auto ticket = tickets.begin();
   EXPECT_EQ(guard.offer(*ticket++, 0, at(1), decided).offer, Admission::Offer::admitted);
@@ -98,14 +99,14 @@ TEST(CpuGuard, StartsWhileFewAreRunnable) {
   guard.poll(4, at(1.01), decided);
   EXPECT_TRUE(decided.empty());
   guard.poll(3, at(1.02), decided);
-  ASSERT_EQ(decided.size(), 1u);
-  EXPECT_FALSE(decided[0].rejected);
+  ASSERT_EQ(all(decided).size(), 1u);
+  EXPECT_FALSE(all(decided)[0].rejected);
 }
 
 TEST(CpuGuard, WhoWaitsFirstAndNeedsTheCpuLaterIsStartedNoFasterThanTheCoresServe) {
   CpuGuard guard(2, 1000, 10s);
   guard.served(40ms);
-  std::vector<Verdict> decided;
+  Verdicts decided;
   std::vector<Ticket> tickets(200);
   Instant now{1h};
   int started = 0;
@@ -119,8 +120,8 @@ TEST(CpuGuard, WhoWaitsFirstAndNeedsTheCpuLaterIsStartedNoFasterThanTheCoresServ
     guard.poll(0, now, decided);
   }
   // Fifty a second on two cores.
-  EXPECT_GE(decided.size(), 48u);
-  EXPECT_LE(decided.size(), 57u);
+  EXPECT_GE(all(decided).size(), 48u);
+  EXPECT_LE(all(decided).size(), 57u);
   for (Ticket& ticket : tickets) guard.withdraw(ticket);
 }
 
@@ -138,7 +139,7 @@ struct CallsThenComputes {
     CpuGuard guard(1, 10'000, 5s);
     guard.served(from_seconds(page_s));
     std::list<Ticket> tickets;
-    std::vector<Verdict> decided;
+    Verdicts decided;
     std::multimap<double, int> calls;  // when it is answered, calls to come
     std::deque<int> ready;
     double now = 1, worked = 0, next_user = 1;
@@ -164,9 +165,9 @@ struct CallsThenComputes {
       for (; !calls.empty() && calls.begin()->first <= now; calls.erase(calls.begin())) {
         ready.push_back(calls.begin()->second);
       }
-      decided.clear();
+      decided = {};
       guard.poll(std::min<int>(2, static_cast<int>(ready.size())), at(now), decided);
-      for (const Verdict& verdict : decided)
+      for (const Verdict verdict : decided)
         if (!verdict.rejected) ready.push_back(3);
     }
     for (Ticket& ticket : tickets) guard.withdraw(ticket);
@@ -186,35 +187,35 @@ TEST(CpuGuard, ASaturatedCpuIsNotIdleWhileRequestsWaitForUpstreams) {
 
 TEST(CpuGuard, NewestFirstOnceTheOldestHasWaited) {
   CpuGuard guard(1, 100, 10s);
-  std::vector<Verdict> decided;
+  Verdicts decided;
   std::list<Ticket> tickets(3);
   double t = 1;
   for (Ticket& ticket : tickets) guard.offer(ticket, 2, at(t += 0.01), decided);
   guard.poll(1, at(1.04), decided);
-  ASSERT_EQ(decided.size(), 1u);
-  EXPECT_EQ(decided[0].ticket, &tickets.front());
+  ASSERT_EQ(all(decided).size(), 1u);
+  EXPECT_EQ(all(decided)[0].ticket, &tickets.front());
   guard.poll(1, at(1.2), decided);
-  ASSERT_EQ(decided.size(), 2u);
-  EXPECT_EQ(decided[1].ticket, &tickets.back());
+  ASSERT_EQ(all(decided).size(), 2u);
+  EXPECT_EQ(all(decided)[1].ticket, &tickets.back());
 }
 
 TEST(CpuGuard, SaturationStartsWhatTheCpuCanDo) {
   // 1 core, 10 ms a request, 200 a second.
   CpuGuard guard(1, 1000, 1s);
-  std::vector<Verdict> decided;
+  Verdicts decided;
   std::list<Ticket> tickets;
   int started = 0;
   double busy_until = 0;
   for (int i = 0; i < 4000; ++i) {
     const double now = i * 0.0025;
     const auto runnable = static_cast<int>(std::max(0.0, busy_until - now) / 0.01 + 0.999);
-    decided.clear();
+    decided = {};
     const auto start = [&] {
       busy_until = std::max(busy_until, now) + 0.01;
       ++started;
     };
     guard.poll(runnable, at(now), decided);
-    for (const Verdict& verdict : decided) {
+    for (const Verdict verdict : decided) {
       if (!verdict.rejected) start();
     }
     if (i % 2 == 0) {

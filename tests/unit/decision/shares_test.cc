@@ -69,21 +69,21 @@ class SharedPool {
     EXPECT_LE(admission_.in_flight(), limit_);
   }
   void settle() {
-    for (std::size_t i = 0; i < decided_.size(); ++i) {
-      Request& request = static_cast<Request&>(*decided_[i].ticket);
-      if (decided_[i].rejected) {
+    while (!decided_.empty()) {
+      const Verdict verdict = decided_.pop_front();
+      Request& request = static_cast<Request&>(*verdict.ticket);
+      if (verdict.rejected) {
         ++rejected[request.who];
       } else {
         begin(request);
       }
     }
-    decided_.clear();
   }
 
   const int limit_;
   Admission admission_;
   Instant now_ = Instant{} + 1h;
-  std::vector<Verdict> decided_;
+  Verdicts decided_;
   std::deque<Request> requests_;
 };
 

@@ -6,6 +6,9 @@
 #include <climits>
 #include <list>
 
+#include "tests/unit/decision/allocation_count.h"
+#include "tests/unit/decision/verdict_list.h"
+
 namespace penstock::decision {
 namespace {
 
@@ -36,7 +39,7 @@ class UpstreamGuardTest : public testing::Test {
 
   Instant now_ = Instant{} + 1s;
   UpstreamGuard guard_;
-  std::vector<Verdict> decided_;
+  Verdicts decided_;
   std::list<Call> calls_;
 
   Call& fresh() { return calls_.emplace_back(); }
@@ -92,9 +95,9 @@ TEST_F(UpstreamGuardTest, CallsBeyondTheLimitWaitAndFollow) {
   EXPECT_EQ(guard_.waiting(), 1);
   now_ += 50ms;
   end(a, GuardedOutcome::ok);
-  ASSERT_EQ(decided_.size(), 1u);
-  EXPECT_EQ(decided_[0].ticket, &c);
-  EXPECT_FALSE(decided_[0].rejected);
+  ASSERT_EQ(all(decided_).size(), 1u);
+  EXPECT_EQ(all(decided_)[0].ticket, &c);
+  EXPECT_FALSE(all(decided_)[0].rejected);
   EXPECT_EQ(guard_.start(c, now_, decided_).offer, Offer::go);
   EXPECT_EQ(guard_.in_flight(), 2);
   const UpstreamCounts counts = guard_.counts(now_);
@@ -114,12 +117,37 @@ TEST_F(UpstreamGuardTest, WhoWasAdmittedAndWentAwayGivesThePlaceBack) {
   offer(c);
   offer(d);
   end(a, GuardedOutcome::ok);
-  ASSERT_EQ(decided_.size(), 1u);
+  ASSERT_EQ(all(decided_).size(), 1u);
   EXPECT_FALSE(guard_.withdraw(c));
   guard_.give_back(c, now_, decided_);
-  ASSERT_EQ(decided_.size(), 2u);
-  EXPECT_EQ(decided_[1].ticket, &d);
+  ASSERT_EQ(all(decided_).size(), 2u);
+  EXPECT_EQ(all(decided_)[1].ticket, &d);
   EXPECT_EQ(guard_.start(d, now_, decided_).offer, Offer::go);
+}
+
+TEST_F(UpstreamGuardTest, WithoutMemoryItDecidesAllTheSame) {
+  UpstreamPolicy strict = policy(1, 1);
+  strict.breaker.usefulness = false;
+  strict.breaker.error_ratio = 0.5;
+  strict.breaker.min_calls = 2;
+  strict.breaker.probes = 100;
+  guard_.set_policy(strict, false, now_, decided_);
+  tick();
+  Call& a = fresh();
+  Call& b = fresh();
+  Call& c = fresh();
+  offer(a);
+  ASSERT_EQ(offer(b).offer, Offer::wait);
+  {
+    const NoMemory none;
+    end(a, GuardedOutcome::error);
+    EXPECT_THROW(offer(c), std::bad_alloc) << "it would have to wait for the place that b has";
+    EXPECT_EQ(guard_.start(b, now_, decided_).offer, Offer::go);
+    end(b, GuardedOutcome::error);
+    EXPECT_EQ(guard_.breaker().state(), BreakerState::open);
+  }
+  EXPECT_EQ(guard_.in_flight(), 0);
+  EXPECT_EQ(guard_.waiting(), 0);
 }
 
 TEST_F(UpstreamGuardTest, TheLeastOfAllBoundsIsInForce) {
@@ -188,8 +216,8 @@ TEST_F(UpstreamGuardTest, AnOpenBreakerRefusesAllThatWait) {
   offer(b);
   offer(c);
   guard_.trip("told so", now_, decided_);
-  ASSERT_EQ(decided_.size(), 1u);
-  EXPECT_EQ(decided_[0].rejected, RejectReason::breaker);
+  ASSERT_EQ(all(decided_).size(), 1u);
+  EXPECT_EQ(all(decided_)[0].rejected, RejectReason::breaker);
   Call& d = fresh();
   const auto answer = offer(d);
   EXPECT_EQ(answer.offer, Offer::refused);
@@ -245,7 +273,7 @@ TEST_F(UpstreamGuardTest, AFullUpstreamIsObeyed) {
 
 TEST(UpstreamGuard, ShadowRefusesNothingAndSaysWhatItWould) {
   UpstreamGuard guard(policy(1, 2), true, true, 1);
-  std::vector<Verdict> decided;
+  Verdicts decided;
   std::list<UpstreamGuard::Call> calls(10);
   for (auto& call : calls) {
     EXPECT_EQ(guard.offer(call, Instant{} + 10s, Instant{} + 1s, decided).offer, UpstreamGuard::Offer::go);
@@ -256,7 +284,7 @@ TEST(UpstreamGuard, ShadowRefusesNothingAndSaysWhatItWould) {
 
 TEST(UpstreamGuard, UnguardedCountsOnly) {
   UpstreamGuard guard(policy(1, 2), false, false, 1);
-  std::vector<Verdict> decided;
+  Verdicts decided;
   std::list<UpstreamGuard::Call> calls(10);
   for (auto& call : calls) {
     EXPECT_EQ(guard.offer(call, Instant{} + 10s, Instant{} + 1s, decided).offer, UpstreamGuard::Offer::go);
@@ -269,7 +297,7 @@ TEST(UpstreamGuard, UnguardedCountsOnly) {
 
 TEST(UpstreamGuard, LanesAreCountedAsIfTheirCallsHadComeOneByOne) {
   UpstreamGuard guard(policy(1, 500), true, false, 1);
-  std::vector<Verdict> decided;
+  Verdicts decided;
   Instant now = Instant{} + 1s;
   CallLane lane;
   ASSERT_TRUE(guard.steady(now));

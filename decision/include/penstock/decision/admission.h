@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "penstock/decision/policy.h"
@@ -20,8 +22,9 @@
 // turns the queue round, also the oldest of its own priority makes way.
 //
 // A request is refused (deadline) when its deadline has passed, or, if it would have to wait, when less is left than
-// the shortest time that recent requests were busy. CoDel's drops are shed, max_wait's are queue_timeout. Offers and
-// releases with nobody waiting allocate nothing.
+// the shortest time that recent requests were busy. CoDel's drops are shed, max_wait's are queue_timeout. Only a
+// request that has to wait takes memory, and leaves no trace when there is none (std::bad_alloc): the end of one, which
+// cannot fail, takes none, whoever follows it.
 //
 // CoDel: K. Nichols, V. Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012, RFC 8289: first drop after the wait
 // stayed above target for a whole interval, then each interval / sqrt(count).
@@ -45,6 +48,8 @@ struct Ticket {
   Ticket* previous = nullptr;
   Ticket* next = nullptr;
   bool waiting = false;
+  // Its verdict, once there is one. Unset: admitted.
+  std::optional<RejectReason> rejected;
 };
 
 // A waiting request whose fate was decided.
@@ -52,6 +57,58 @@ struct Verdict {
   Ticket* ticket;
   // Unset: admitted.
   std::optional<RejectReason> rejected;
+};
+
+// Verdicts in their order, linked through the tickets: to hand a place over takes no memory, so the end of a request
+// cannot fail. While a ticket is among them it stays in place and is not offered again.
+class Verdicts {
+ public:
+  Verdicts() = default;
+  Verdicts(Verdicts&& other) noexcept
+      : first_(std::exchange(other.first_, nullptr)), last_(std::exchange(other.last_, nullptr)) {}
+  Verdicts& operator=(Verdicts&& other) noexcept {
+    first_ = std::exchange(other.first_, nullptr);
+    last_ = std::exchange(other.last_, nullptr);
+    return *this;
+  }
+
+  bool empty() const noexcept { return first_ == nullptr; }
+  void push_back(Ticket& ticket, std::optional<RejectReason> rejected) noexcept {
+    ticket.rejected = rejected;
+    ticket.previous = ticket.next = nullptr;
+    (last_ != nullptr ? last_->next : first_) = &ticket;
+    last_ = &ticket;
+  }
+  // Of those that are left, the first; the ticket may end from now on.
+  Verdict pop_front() noexcept {
+    Ticket& ticket = *first_;
+    first_ = std::exchange(ticket.next, nullptr);
+    if (first_ == nullptr) last_ = nullptr;
+    return {&ticket, ticket.rejected};
+  }
+
+  class Iterator {
+   public:
+    using value_type = Verdict;
+    using difference_type = std::ptrdiff_t;
+    explicit Iterator(Ticket* at = nullptr) noexcept : at_(at) {}
+    Verdict operator*() const noexcept { return {at_, at_->rejected}; }
+    Iterator& operator++() noexcept {
+      at_ = at_->next;
+      return *this;
+    }
+    Iterator operator++(int) noexcept { return std::exchange(*this, Iterator(at_->next)); }
+    bool operator==(const Iterator&) const = default;
+
+   private:
+    Ticket* at_;
+  };
+  Iterator begin() const noexcept { return Iterator(first_); }
+  Iterator end() const noexcept { return Iterator(); }
+
+ private:
+  Ticket* first_ = nullptr;
+  Ticket* last_ = nullptr;
 };
 
 // Requests that ended without the admission being asked, and the shortest time that one of them was busy.
@@ -81,16 +138,16 @@ class Admission {
 
   // Asks for `ticket`. When queued, it must stay alive until it appears in a Verdict or is withdrawn. Verdicts on other
   // requests that this offer decided are appended to `decided`.
-  Answer offer(Ticket& ticket, Instant now, std::vector<Verdict>& decided);
+  Answer offer(Ticket& ticket, Instant now, Verdicts& decided);
 
   // A request in flight ended after `busy`. Appends who follows it and who is dropped instead.
-  void release(Duration busy, Instant now, std::vector<Verdict>& decided, Tenant tenant = kUncounted);
+  void release(Duration busy, Instant now, Verdicts& decided, Tenant tenant = kUncounted);
 
   // Places that the owner hands out by itself: they count as in flight until they are given back. At most `places`,
   // none while somebody waits; returns how many.
   int reserve(int places);
   // Of reserve(), or whose request's end is told apart. Appends who follows and who is dropped instead.
-  void give_back(int places, Instant now, std::vector<Verdict>& decided, Tenant tenant = kUncounted);
+  void give_back(int places, Instant now, Verdicts& decided, Tenant tenant = kUncounted);
   // Requests on reserved places ended: release() tells of its own.
   void tell(const Ended& ended, Instant now);
 
@@ -98,19 +155,19 @@ class Admission {
   bool withdraw(Ticket& ticket);
 
   // Refuses all that wait.
-  void refuse_all(RejectReason reason, std::vector<Verdict>& decided);
+  void refuse_all(RejectReason reason, Verdicts& decided);
 
   // Decides those whose wait ran out or whose deadline passed or can no longer be met. Call at next_event().
-  void expire(Instant now, std::vector<Verdict>& decided);
+  void expire(Instant now, Verdicts& decided);
   // When expire() has something to do; Instant::max() when nobody waits.
   Instant next_event() const;
 
   // Up at once (the queue is served), down by draining.
-  void set_limit(int limit, Instant now, std::vector<Verdict>& decided);
+  void set_limit(int limit, Instant now, Verdicts& decided);
   // Who has which share of the places, by number: shares.h. Keeps those that wait. Throws std::bad_alloc.
   void set_shares(const std::vector<double>& weights);
   // Keeps those that wait; over the new maximum, the worst are shed.
-  void set_queue(const QueuePolicy& queue, Instant now, std::vector<Verdict>& decided);
+  void set_queue(const QueuePolicy& queue, Instant now, Verdicts& decided);
 
   int limit() const;
   int in_flight() const;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
 #include "penstock/decision/admission.h"
 #include "penstock/decision/policy.h"
@@ -37,9 +36,9 @@ class CpuGuard {
   CpuGuard(int cores, int longest_queue, Duration longest_wait);
 
   // `runnable`: ready or running now. A queued ticket must stay alive until it appears in `decided` or is withdrawn.
-  Admission::Answer offer(Ticket& ticket, int runnable, Instant now, std::vector<Verdict>& decided);
+  Admission::Answer offer(Ticket& ticket, int runnable, Instant now, Verdicts& decided);
   // Starts what fits. Call behind all that is runnable, and every few milliseconds while somebody waits.
-  void poll(int runnable, Instant now, std::vector<Verdict>& decided);
+  void poll(int runnable, Instant now, Verdicts& decided);
   bool withdraw(Ticket& ticket) { return door_.withdraw(ticket); }
   // One that was started has ended, and has needed so much CPU.
   void served(Duration cpu);
@@ -63,7 +62,7 @@ class CpuGuard {
   static constexpr double kWeight = 1.0 / 32;
 
   Duration long_backlog() const;
-  void set_room(int runnable, Instant now, std::vector<Verdict>& decided);
+  void set_room(int runnable, Instant now, Verdicts& decided);
   const int cores_;
   const int most_;
   // Mean; zero: not known.

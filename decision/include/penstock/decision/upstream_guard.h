@@ -66,15 +66,14 @@ class UpstreamGuard {
     Duration retry_after{};
   };
   // Asks for a call that must end by `deadline`, with the priority of the ticket. Appends what it decided on others.
-  Answer offer(Call& call, Instant deadline, Instant now, std::vector<Verdict>& decided);
+  Answer offer(Call& call, Instant deadline, Instant now, Verdicts& decided);
   // Of a call that a verdict admitted: go or refused.
-  Answer start(Call& call, Instant now, std::vector<Verdict>& decided);
-  void end(Call& call, GuardedOutcome outcome, std::optional<Duration> retry_after, Instant now,
-           std::vector<Verdict>& decided);
+  Answer start(Call& call, Instant now, Verdicts& decided);
+  void end(Call& call, GuardedOutcome outcome, std::optional<Duration> retry_after, Instant now, Verdicts& decided);
   // False when it no longer waits: it has, or gets, a verdict.
   bool withdraw(Call& call);
   // Of a call that a verdict admitted and that does not want to start any more.
-  void give_back(Call& call, Instant now, std::vector<Verdict>& decided);
+  void give_back(Call& call, Instant now, Verdicts& decided);
   // Whether a call that failed may be made once more, and that one that was made once more was answered:
   // retry_budget.h.
   bool try_retry(Instant now) { return retries_.try_retry(now, well()); }
@@ -93,19 +92,18 @@ class UpstreamGuard {
   };
   // Every 100 ms. The limit may fall: an owner with lanes has collected them before, and takes the places that they
   // hold back, if places() fell, before it lets anybody else decide.
-  void tick(const Tick& tick, std::vector<Verdict>& decided);
+  void tick(const Tick& tick, Verdicts& decided);
 
-  void set_policy(const UpstreamPolicy& policy, bool shadow, Instant now, std::vector<Verdict>& decided);
+  void set_policy(const UpstreamPolicy& policy, bool shadow, Instant now, Verdicts& decided);
   // Who has which share of the places when they are short: shares.h.
   void set_shares(const std::vector<double>& weights) { admission_.set_shares(weights); }
   // The fleet's limit; unset: none. `tight`: the queue before it stands on purpose. `leads`: the fleet tests for the
   // cause, this node does not.
-  void set_directive(std::optional<int> limit, Instant now, std::vector<Verdict>& decided, bool tight = true,
-                     bool leads = false);
-  void force(BreakerForce force, std::string reason, Instant now, std::vector<Verdict>& decided);
-  void trip(std::string reason, Instant now, std::vector<Verdict>& decided);
+  void set_directive(std::optional<int> limit, Instant now, Verdicts& decided, bool tight = true, bool leads = false);
+  void force(BreakerForce force, std::string reason, Instant now, Verdicts& decided);
+  void trip(std::string reason, Instant now, Verdicts& decided);
   // Directive and force of a lease that ended.
-  void release_lease(Instant now, std::vector<Verdict>& decided);
+  void release_lease(Instant now, Verdicts& decided);
 
   const UpstreamPolicy& policy() const { return policy_; }
   bool shadow() const { return shadow_; }
@@ -139,7 +137,7 @@ class UpstreamGuard {
   int places() const { return admission_.limit(); }
   int free_places() const { return std::max(0, admission_.limit() - admission_.in_flight()); }
   int reserve(int places) { return admission_.reserve(places); }
-  void give_back_places(int places, Instant now, std::vector<Verdict>& decided);
+  void give_back_places(int places, Instant now, Verdicts& decided);
   void entrust(CallLane& lane) const { breaker_.entrust(lane); }
   // `ended`: of the calls that the lane ended.
   void collect(CallLane& lane, const Ended& ended, Instant now);
@@ -152,9 +150,9 @@ class UpstreamGuard {
   // Calls of the last second that have neither been answered nor refused.
   std::int64_t pending(Instant now) const;
   QueuePolicy queue_policy(int limit) const;
-  Answer begin(Call& call, Instant now, std::vector<Verdict>& decided);
-  void update_limit(Instant now, std::vector<Verdict>& decided);
-  void settle(std::vector<Verdict>& decided);
+  Answer begin(Call& call, Instant now, Verdicts& decided);
+  void update_limit(Instant now, Verdicts& decided);
+  void settle(Verdicts& decided);
   void begun(Call& call, Instant now);
 
   UpstreamPolicy policy_;

@@ -32,6 +32,8 @@ class DoorOfOneThread : public testing::Test {
  protected:
   DoorOfOneThread() {
     door.open(1, [this](unsigned, std::string_view name, std::function<void()> fn) {
+      // As a fiber that found no memory for its stack: it ends without having begun.
+      if (refused_fibers > 0 && refused_fibers-- > 0) return;
       threads[0].spawn(name, std::move(fn));
     });
   }
@@ -65,6 +67,7 @@ class DoorOfOneThread : public testing::Test {
     return door.tick(ticks, {.used = used_mib << 20, .limit = 100 << 20}, in_flight, 30ms);
   }
 
+  int refused_fibers = 0;
   MetricsRegistry metrics;
   Threads threads;
   NodeDoor door{metrics};
@@ -81,6 +84,14 @@ TEST_F(DoorOfOneThread, StandsOpenWhileTheCpuSuffices) {
 TEST_F(DoorOfOneThread, StartsFewAtATimeWhenTheCpuIsSaturatedAndServesAll) {
   EXPECT_LE(most_at_once(40, 5ms), 4);
   EXPECT_GE(metrics.total("penstock_door_held_total"), 30);
+  EXPECT_EQ(metrics.total("penstock_door_refused_total"), 0);
+  EXPECT_EQ(door.waiting(), 0);
+}
+
+TEST_F(DoorOfOneThread, AFiberThatWasToLetThemInAndFoundNoMemoryIsReplaced) {
+  refused_fibers = 2;
+  EXPECT_LE(most_at_once(40, 5ms), 4);
+  EXPECT_EQ(refused_fibers, 0);
   EXPECT_EQ(metrics.total("penstock_door_refused_total"), 0);
   EXPECT_EQ(door.waiting(), 0);
 }

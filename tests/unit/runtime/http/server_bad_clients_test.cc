@@ -98,6 +98,21 @@ TEST_F(HttpBadClient, ThatSendsItsBodyByteByByteIsToldToHurry) {
   drip.join();
 }
 
+TEST_F(HttpBadClient, WhoseBodyAlwaysWaitsForTheRestOfAChunksHeadIsToldToHurry) {
+  serve({.body_timeout = milliseconds(100)});
+  RawSocket dripping = connect();
+  dripping.send("POST /size HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r");
+  std::thread drip([&] {
+    for (int i = 0; i < 100 && dripping.send("\n1\r\nx\r"); ++i) std::this_thread::sleep_for(milliseconds(10));
+    dripping.send("\n0\r\n\r\n");
+  });
+  EXPECT_EQ(dripping.read_answer().status, 408);
+  EXPECT_TRUE(witness->goes_on());
+  EXPECT_TRUE(counted("/size", "408"));
+  EXPECT_THAT(log.text(), HasSubstr("408, the body took too long"));
+  drip.join();
+}
+
 TEST_F(HttpBadClient, ThatReadsItsAnswerByteByByteIsLeft) {
   serve({.io_timeout = milliseconds(50)});
   RawSocket slow = RawSocket::connect(server->port(), 4096);

@@ -9,12 +9,14 @@
 
 #include <boost/asio/error.hpp>
 #include <chrono>
+#include <new>
 #include <string>
 #include <vector>
 
 #include "penstock/fiber.h"
 #include "runtime/net/address.h"
 #include "runtime/net/shortage.h"
+#include "tests/unit/decision/allocation_count.h"
 #include "tests/unit/own_path.h"
 #include "tests/unit/runtime/net/sockets.h"
 
@@ -35,6 +37,27 @@ TEST_F(Sockets, ConnectIsRefused) {
     const Socket socket = Socket::connect(closed, 5s, ec);
     EXPECT_EQ(ec, boost::asio::error::connection_refused);
     EXPECT_FALSE(socket.is_open());
+  });
+}
+
+TEST_F(Sockets, WithoutMemoryNoDescriptorIsLeft) {
+  run([] {
+    Listener listener(kAnyPort, 10);
+    const Endpoint at = listener.endpoint();
+    const std::vector<Endpoint> twice{at, at};
+    const auto connect_to = [&](bool two) {
+      const decision::NoMemory none;
+      error_code ec;
+      return two ? connect(twice, {.timeout = 5s}, ec) : Socket::connect(at, 5s, ec);
+    };
+    EXPECT_THROW(connect_to(false), std::bad_alloc);
+    EXPECT_THROW(connect_to(true), std::bad_alloc);
+    Endpoint peer;
+    const auto accept_one = [&] {
+      const decision::NoMemory none;
+      return listener.accept(peer);
+    };
+    EXPECT_THROW(accept_one(), std::bad_alloc);
   });
 }
 

@@ -5,21 +5,17 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/error.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/ssl/error.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
-#include <functional>
-#include <memory>
 #include <string>
 #include <utility>
 
 #include "penstock/fiber.h"
-#include "runtime/net/socket.h"
-#include "tests/unit/runtime/fiber/threads.h"
-#include "tests/unit/runtime/net/certificates.h"
-#include "tests/unit/runtime/net/sockets.h"
+#include "tests/unit/runtime/net/tls_pair.h"
 
 namespace penstock::net {
 namespace {
@@ -27,99 +23,6 @@ namespace {
 using namespace std::chrono_literals;
 using boost::asio::buffer;
 using ::testing::HasSubstr;
-
-// What is a stream and nothing more than that.
-class PlainStream final : public Stream {
- public:
-  explicit PlainStream(Stream& below) : below_(below) {}
-  std::size_t read_parts(const iovec* parts, int count, error_code& ec) override {
-    return below_.read_parts(parts, count, ec);
-  }
-  std::size_t write_parts(const iovec* parts, int count, error_code& ec) override {
-    return below_.write_parts(parts, count, ec);
-  }
-  void set_io_timeout(Duration d) override { below_.set_io_timeout(d); }
-  bool is_open() const override { return below_.is_open(); }
-  void shutdown_send() override { below_.shutdown_send(); }
-  void close() override { below_.close(); }
-
- private:
-  Stream& below_;
-};
-
-// Each test runs over a socket, and over a stream of which nothing else is known.
-class Tls : public testing::TestWithParam<bool> {
- protected:
-  Tls() : server_certificate_(certificates_.make("localhost")) {}
-
-  TlsServerOptions server_options() const { return {.certificates = {server_certificate_}}; }
-  TlsClientOptions client_options() const { return {.ca_file = certificates_.ca()}; }
-
-  // Both ends of a connection.
-  struct Pair {
-    Pair(bool over_sockets, TlsClientContext& client_context, const TlsServerContext& server_context,
-         const std::string& host)
-        : sockets(connected_tcp()), client_plain(client_socket), server_plain(server_socket) {
-      client = std::make_unique<TlsStream>(over_sockets ? static_cast<Stream&>(client_socket) : client_plain,
-                                           client_context, host);
-      server = std::make_unique<TlsStream>(over_sockets ? static_cast<Stream&>(server_socket) : server_plain,
-                                           server_context);
-    }
-    std::pair<Socket, Socket> sockets;
-    Socket& client_socket = sockets.first;
-    Socket& server_socket = sockets.second;
-    PlainStream client_plain, server_plain;
-    std::unique_ptr<TlsStream> client, server;
-    std::string server_error;
-  };
-  Pair pair(TlsClientContext& client, const TlsServerContext& server, const std::string& host = "localhost") const {
-    return Pair(GetParam(), client, server, host);
-  }
-  static void shake(Pair& pair) {
-    Fiber serving = spawn("server", [&pair] {
-      try {
-        pair.server->handshake(5s);
-      } catch (const TlsError& e) {
-        pair.server_error = e.what();
-        pair.server_socket.close();
-      }
-    });
-    struct Join {
-      ~Join() { fiber.join(); }
-      Fiber& fiber;
-    } join{serving};
-    pair.client->handshake(5s);
-  }
-  // Why a client that asks for `host` refuses a server.
-  std::string refusal(const TlsServerOptions& server, const TlsClientOptions& client,
-                      const std::string& host = "localhost") {
-    std::string why;
-    threads_.run([&] {
-      TlsClientContext client_context(client);
-      const TlsServerContext server_context(server);
-      Pair ends = pair(client_context, server_context, host);
-      try {
-        shake(ends);
-      } catch (const TlsError& e) {
-        why = e.what();
-      }
-    });
-    return why;
-  }
-  void run_pair(const std::function<void(Pair&)>& fn) {
-    threads_.run([&] {
-      TlsClientContext client(client_options());
-      const TlsServerContext server(server_options());
-      Pair ends = pair(client, server);
-      shake(ends);
-      fn(ends);
-    });
-  }
-
-  Certificates certificates_;
-  const TlsCertificate server_certificate_;
-  fiber::Threads threads_;
-};
 
 INSTANTIATE_TEST_SUITE_P(Over, Tls, testing::Bool(),
                          [](const auto& over) { return std::string(over.param ? "Socket" : "Stream"); });
@@ -308,144 +211,26 @@ TEST_P(Tls, ASlowHandshakeIsBoundedAsAWhole) {
   });
 }
 
-TEST_P(Tls, AServerThatHearsNoTlsSaysSo) {
-  threads_.run([&] {
-    const TlsServerContext context(server_options());
-    auto [client, server] = connected_tcp();
-    boost::asio::write(client, buffer("GET / HTTP/1.1\r\n\r\n", 18));
-    TlsStream stream(server, context);
-    try {
-      stream.handshake(5s);
-      ADD_FAILURE() << "a handshake in plain text";
-    } catch (const TlsError& e) {
-      EXPECT_THAT(e.what(), HasSubstr("http request"));
-    }
-  });
-}
-
-TEST_P(Tls, RefusesWhomItCannotVerify) {
-  EXPECT_EQ(refusal(server_options(), client_options()), "");
-  EXPECT_EQ(refusal(server_options(), client_options(), "127.0.0.1"), "");
-  EXPECT_THAT(refusal(server_options(), client_options(), "example.test"), HasSubstr("hostname mismatch"));
-  EXPECT_THAT(refusal(server_options(), client_options(), "127.0.0.2"), HasSubstr("IP address mismatch"));
-  EXPECT_THAT(refusal(server_options(), {}), HasSubstr("unable to get local issuer certificate"));
-  const auto expired = certificates_.make("expired", {.from = -7200, .to = -3600});
-  EXPECT_THAT(refusal({.certificates = {expired}}, client_options()), HasSubstr("has expired"));
-  const auto early = certificates_.make("early", {.from = 3600, .to = 7200});
-  EXPECT_THAT(refusal({.certificates = {early}}, client_options()), HasSubstr("not yet valid"));
-  const auto alone = certificates_.make("alone", {.self_signed = true});
-  EXPECT_THAT(refusal({.certificates = {alone}}, client_options()), HasSubstr("self-signed"));
-  EXPECT_EQ(refusal({.certificates = {alone}}, {.insecure_skip_verification = true}), "");
-}
-
-TEST_P(Tls, TheSystemsAuthoritiesAreThoseOfTheEnvironment) {
-  ::setenv("SSL_CERT_FILE", certificates_.ca().c_str(), 1);
-  EXPECT_EQ(refusal(server_options(), {}), "");
-  ::unsetenv("SSL_CERT_FILE");
-  EXPECT_NE(refusal(server_options(), {}), "");
-}
-
-TEST_P(Tls, AServerNameChoosesTheCertificate) {
-  TlsServerOptions options{.certificates = {server_certificate_, certificates_.make("one", {.names = "DNS:one.test"}),
-                                            certificates_.make("all", {.names = "DNS:*.all.test"})}};
-  threads_.run([&] {
-    const TlsServerContext server(options);
-    TlsClientContext client(client_options());
-    for (const auto& [host, name] : {std::pair("one.test", "one"), std::pair("x.all.test", "all"),
-                                     std::pair("localhost", "localhost"), std::pair("127.0.0.1", "localhost")}) {
-      Pair ends = pair(client, server, host);
-      shake(ends);
-      EXPECT_EQ(ends.client->peer_name(), name);
-      EXPECT_EQ(ends.client->alpn(), "http/1.1");
-    }
-  });
-}
-
-TEST_P(Tls, ProtocolsMustMeet) {
-  TlsClientOptions client = client_options();
-  client.alpn = {"h2"};
-  EXPECT_THAT(refusal(server_options(), client), HasSubstr("no application protocol"));
-  client.alpn = {"h2", "http/1.1"};
-  EXPECT_EQ(refusal(server_options(), client), "");
-  client.alpn = {};
-  EXPECT_EQ(refusal(server_options(), client), "");
-}
-
-TEST_P(Tls, ClientCertificates) {
-  TlsServerOptions options = server_options();
-  options.client_ca_file = certificates_.ca();
-  threads_.run([&] {
-    TlsClientOptions with = client_options();
-    with.certificate = certificates_.make("a client", {.names = "DNS:client.test"});
-    TlsClientContext client(with), client_without(client_options());
-    const TlsServerContext wishing(options);
-    options.require_client_certificate = true;
-    const TlsServerContext demanding(options);
-    {
-      Pair ends = pair(client, demanding);
-      shake(ends);
-      EXPECT_EQ(ends.server->peer_name(), "a client");
-    }
-    {
-      Pair ends = pair(client_without, wishing);
-      shake(ends);
-      EXPECT_EQ(ends.server->peer_name(), "");
-    }
-    // In TLS 1.3 a client learns of it when it reads.
-    Pair ends = pair(client_without, demanding);
-    shake(ends);
-    EXPECT_THAT(ends.server_error, HasSubstr("peer did not return a certificate"));
+TEST_P(Tls, ARecordThatComesSlowlyIsBoundedAsAWhole) {
+  run_pair([](Pair& ends) {
+    Fiber slow = spawn("slow", [&] {
+      // The head of a record, and then a byte now and then: each well within any timeout between two reads.
+      error_code ec;
+      boost::asio::write(ends.client_socket, buffer("\x17\x03\x03\x04", 5), ec);
+      for (int i = 0; i < 200 && !ec; ++i) {
+        sleep_for(10ms);
+        ends.client_socket.write_some(buffer("x", 1), ec);
+      }
+    });
+    ends.server->set_io_timeout(100ms);
+    const Instant start = std::chrono::steady_clock::now();
     char byte;
     error_code ec;
-    EXPECT_EQ(ends.client->read_some(buffer(&byte, 1), ec), 0u);
-    EXPECT_THAT(ec.message(), HasSubstr("certificate required"));
-
-    with.certificate = certificates_.make("a stranger", {.self_signed = true});
-    TlsClientContext stranger(with);
-    Pair strange = pair(stranger, wishing);
-    shake(strange);
-    EXPECT_THAT(strange.server_error, HasSubstr("self-signed"));
-  });
-}
-
-TEST_P(Tls, SessionsAreResumed) {
-  threads_.run([&] {
-    const TlsServerContext server(server_options());
-    TlsClientContext client(client_options());
-    for (int i = 0; i < 3; ++i) {
-      Pair ends = pair(client, server);
-      shake(ends);
-      EXPECT_EQ(ends.client->resumed(), i > 0);
-      // A ticket comes ahead of the first answer.
-      boost::asio::write(*ends.server, buffer("x", 1));
-      char byte;
-      boost::asio::read(*ends.client, buffer(&byte, 1));
-    }
-    TlsClientContext other(client_options());
-    Pair ends = pair(other, server);
-    shake(ends);
-    EXPECT_FALSE(ends.client->resumed());
-  });
-}
-
-TEST_P(Tls, OldVersionsAndRenegotiationAreOff) {
-  TlsServerOptions options = server_options();
-  options.min_version = TlsVersion::tls_1_3;
-  threads_.run([&] {
-    const TlsServerContext server(options);
-    TlsClientContext client(client_options());
-    SSL_CTX_set_max_proto_version(client.get(), TLS1_2_VERSION);
-    Pair ends = pair(client, server);
-    EXPECT_THROW(shake(ends), TlsError);
-    EXPECT_THAT(ends.server_error, HasSubstr("unsupported protocol"));
-  });
-  threads_.run([&] {
-    const TlsServerContext server(server_options());
-    TlsClientContext client(client_options());
-    SSL_CTX_set_max_proto_version(client.get(), TLS1_2_VERSION);
-    Pair ends = pair(client, server);
-    shake(ends);
-    EXPECT_EQ(ends.client->version(), "TLSv1.2");
+    EXPECT_EQ(ends.server->read_some(buffer(&byte, 1), ec), 0u);
+    EXPECT_EQ(ec, boost::asio::error::timed_out);
+    EXPECT_LT(std::chrono::steady_clock::now() - start, 1s);
+    ends.server->close();
+    slow.join();
   });
 }
 

@@ -1,11 +1,14 @@
 #include "runtime/telemetry/unwinder.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <signal.h>
 
 #include <array>
 #include <boost/context/fixedsize_stack.hpp>
+#include <filesystem>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -47,6 +50,17 @@ std::vector<std::string> named(const std::vector<Address>& calls) {
   std::vector<std::string> result;
   for (const Address call : calls) result.push_back(Symbolizer::instance().find(call).function);
   return result;
+}
+
+std::ptrdiff_t open_descriptors() { return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}); }
+
+TEST(Symbolizer, KeepsNoDescriptorOfTheFilesThatItReads) {
+  const std::ptrdiff_t before = open_descriptors();
+  const Symbol own = Symbolizer::instance().find(reinterpret_cast<Address>(&suspended_here));
+  EXPECT_THAT(own.function, testing::StartsWith("penstock::telemetry::suspended_here"));
+  EXPECT_EQ(own.file.substr(own.file.rfind('/') + 1), "unwinder_test.cc");
+  EXPECT_EQ(Symbolizer::instance().find(reinterpret_cast<Address>(&::pthread_self)).object.substr(0, 4), "libc");
+  EXPECT_EQ(open_descriptors(), before);
 }
 
 StackMemory stack_of_this_thread() {
