@@ -49,6 +49,19 @@ decision::Priority priority(v1::Priority value) {
   }
 }
 
+decision::RefusalError refusal_error(v1::RefusalError value) {
+  switch (value) {
+    case v1::REFUSAL_ERROR_TIMED_OUT:
+      return decision::RefusalError::timed_out;
+    case v1::REFUSAL_ERROR_HOST_UNREACHABLE:
+      return decision::RefusalError::host_unreachable;
+    case v1::REFUSAL_ERROR_NETWORK_DOWN:
+      return decision::RefusalError::network_down;
+    default:
+      return decision::RefusalError::connection_refused;
+  }
+}
+
 decision::KneeTest knee_test(v1::KneeTest value) {
   switch (value) {
     case v1::KNEE_TEST_OFF:
@@ -144,6 +157,7 @@ decision::UpstreamPolicy upstream(const v1::Upstream& from) {
   if (from.has_timeout()) to.timeout = to_chrono(from.timeout());
   if (from.has_retry_budget()) to.retry_budget = from.retry_budget();
   if (from.has_memory_share()) to.memory_share = from.memory_share();
+  to.refusal_error = refusal_error(from.refusal_error());
   return to;
 }
 

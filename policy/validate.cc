@@ -267,6 +267,7 @@ class Validation {
     if (upstream.has_breaker()) breaker(at + ".breaker", upstream.breaker());
     duration(at + ".timeout", upstream.has_timeout(), upstream.timeout(), 30s, 1ms, 1h);
     if (upstream.has_retry_budget()) in_range(at + ".retry_budget", upstream.retry_budget(), 0.0, 1.0);
+    choice(at + ".refusal_error", upstream.refusal_error(), v1::RefusalError_IsValid(upstream.refusal_error()));
     if (upstream.has_memory_share()) in_range(at + ".memory_share", upstream.memory_share(), 0.01, 1.0);
   }
 

@@ -7,8 +7,8 @@
 namespace penstock::grpc {
 namespace {
 
-// Longer than any caller waits.
-constexpr std::uint64_t kLongest = 7 * 24 * 3600;
+// Longer than any caller waits; and no sum with a clock overflows.
+constexpr std::int64_t kLongest = 7 * 24 * 3600;
 
 // The few bytes of protobuf that are needed; protobuf itself is not linked for them.
 struct Field {
@@ -91,9 +91,11 @@ std::optional<Duration> retry_delay(std::string_view status) {
     if (!delay) return std::nullopt;
     const auto seconds = find(delay->bytes, 1);
     const auto nanos = find(delay->bytes, 2);
-    if (seconds && seconds->value > kLongest) return std::nullopt;
-    return std::chrono::seconds(seconds ? seconds->value : 0) +
-           std::chrono::nanoseconds(nanos ? std::min<std::uint64_t>(nanos->value, 999'999'999) : 0);
+    const auto s = static_cast<std::int64_t>(seconds ? seconds->value : 0);
+    const auto ns = static_cast<std::int64_t>(nanos ? nanos->value : 0);
+    if (s < 0 || ns < 0 || ns > 999'999'999) return std::nullopt;
+    return std::min<Duration>(std::chrono::seconds(std::min(s, kLongest)) + std::chrono::nanoseconds(ns),
+                              std::chrono::seconds(kLongest));
   }
   return std::nullopt;
 }

@@ -13,6 +13,7 @@
 #include "runtime/interpose/fd_watch.h"
 #include "runtime/interpose/resolved_names.h"
 #include "runtime/runtime_state.h"
+#include "runtime/upstream/upstream_access.h"
 
 namespace penstock::interpose {
 namespace {
@@ -25,8 +26,19 @@ class KeptErrno {
   const int kept_ = errno;
 };
 
-int to_errno(RejectReason reason) noexcept {
-  return reason == RejectReason::deadline || reason == RejectReason::queue_timeout ? ETIMEDOUT : ECONNREFUSED;
+int to_errno(RejectReason reason, const Upstream& upstream) noexcept {
+  if (reason == RejectReason::deadline || reason == RejectReason::queue_timeout) return ETIMEDOUT;
+  switch (UpstreamAccess::refusal_error(upstream)) {
+    case decision::RefusalError::timed_out:
+      return ETIMEDOUT;
+    case decision::RefusalError::host_unreachable:
+      return EHOSTUNREACH;
+    case decision::RefusalError::network_down:
+      return ENETDOWN;
+    case decision::RefusalError::connection_refused:
+      break;
+  }
+  return ECONNREFUSED;
 }
 
 std::shared_ptr<GuardedConnection> connection_of(Descriptor& descriptor) noexcept {
@@ -78,7 +90,7 @@ bool GuardedConnection::begin() noexcept {
   try {
     call.emplace(upstream_.begin());
   } catch (const Rejected& e) {
-    error = to_errno(e.reason());
+    error = to_errno(e.reason(), upstream_);
   } catch (const Cancelled&) {
     error = ECANCELED;
   } catch (const DeadlineExceeded&) {

@@ -24,8 +24,8 @@ class GuardedConnection {
   // A call that is under way was given up.
   ~GuardedConnection();
 
-  // Unless a call is under way; may wait for a place. False, with errno: it is refused, ECONNREFUSED by breaker and
-  // limits, ETIMEDOUT when it cannot be done in time.
+  // Unless a call is under way; may wait for a place. False, with errno: it is refused, by breaker and limits with
+  // the policy's refusal_error, with ETIMEDOUT when it cannot be done in time.
   bool begin() noexcept;
   // The call under way, if there is one.
   void finish(CallOutcome outcome) noexcept;

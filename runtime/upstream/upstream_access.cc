@@ -87,6 +87,11 @@ void UpstreamAccess::retry_succeeded(Upstream& upstream, Instant now) {
   upstream.state_->guard.retry_succeeded(now);
 }
 
+decision::RefusalError UpstreamAccess::refusal_error(const Upstream& upstream) noexcept {
+  const std::lock_guard guard(upstream.state_->lock);
+  return upstream.state_->guard.policy().refusal_error;
+}
+
 decision::UpstreamPolicy UpstreamAccess::policy(const Upstream& upstream) {
   std::lock_guard guard(upstream.state_->lock);
   return upstream.state_->guard.policy();

@@ -62,6 +62,7 @@ struct UpstreamAccess {
   static void retry_succeeded(Upstream& upstream, Instant now);
 
   static decision::UpstreamPolicy policy(const Upstream& upstream);
+  static decision::RefusalError refusal_error(const Upstream& upstream) noexcept;
   static Runtime::UpstreamStats stats(const Upstream& upstream, Instant now);
   // What holds and why, a fact a line.
   static std::vector<std::string> explain(const Upstream& upstream, Instant now);

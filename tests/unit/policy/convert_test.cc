@@ -58,6 +58,7 @@ TEST(Convert, TakesEveryFieldThatIsSet) {
   EXPECT_EQ(result->routes[0].priority, decision::Priority::critical);
   EXPECT_EQ(result->routes[0].deadline, 8s);
   EXPECT_EQ(result->upstreams[0].limit.knee_test, decision::KneeTest::observe);
+  EXPECT_EQ(result->upstreams[0].refusal_error, decision::RefusalError::host_unreachable);
   EXPECT_EQ(result->guards.memory_bytes, 512 << 20);
   EXPECT_EQ(result->guards.memory, decision::GuardMode::observe);
   EXPECT_EQ(result->guards.cpu, decision::GuardMode::off);

@@ -57,6 +57,7 @@ spec:
       timeout: 5s
       retryBudget: 0.1
       memoryShare: 0.7
+      refusalError: hostUnreachable
   guards:
     memory: 512MiB
     memoryGuard: observe

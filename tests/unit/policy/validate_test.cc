@@ -140,6 +140,7 @@ TEST(Validate, Upstreams) {
   EXPECT_THAT(upstream("limit { mode: 9 }"), ElementsAre(testing::_));
   EXPECT_THAT(upstream("limit { knee_test: 9 }"),
               ElementsAre("spec.upstreams[0].limit.knee_test: 9 is no known value"));
+  EXPECT_THAT(upstream("refusal_error: 9"), ElementsAre("spec.upstreams[0].refusal_error: 9 is no known value"));
   EXPECT_THAT(upstream("timeout { }"), ElementsAre(testing::_));
   EXPECT_THAT(upstream("retry_budget: 1.1"),
               ElementsAre("spec.upstreams[0].retry_budget: 1.1 is out of range (0 to 1)"));

@@ -103,6 +103,9 @@ struct BreakerPolicy {
   bool operator==(const BreakerPolicy&) const = default;
 };
 
+// What refused calls of unmodified programs fail with.
+enum class RefusalError { connection_refused, timed_out, host_unreachable, network_down };
+
 struct UpstreamPolicy {
   std::string name;
   // "host" or "host:port", lower case.
@@ -112,6 +115,7 @@ struct UpstreamPolicy {
   Duration timeout = std::chrono::seconds(30);
   double retry_budget = 0.1;
   double memory_share = 0.85;
+  RefusalError refusal_error = RefusalError::connection_refused;
   bool operator==(const UpstreamPolicy&) const = default;
 };
 

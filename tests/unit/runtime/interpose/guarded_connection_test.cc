@@ -176,6 +176,25 @@ TEST_F(AnUpstream, AnOpenBreakerRefusesConnectionsAndCalls) {
   });
 }
 
+TEST_F(AnUpstream, RefusesWithTheErrorThatThePolicySays) {
+  using decision::RefusalError;
+  for (const auto& [said, error] :
+       {std::pair(RefusalError::host_unreachable, EHOSTUNREACH), std::pair(RefusalError::network_down, ENETDOWN),
+        std::pair(RefusalError::timed_out, ETIMEDOUT)}) {
+    shop_.refusal_error = said;
+    apply();
+    on_fiber([&, error = error] {
+      const int fd = connected();
+      EXPECT_EQ(exchange(fd, "one"), "one");
+      runtime_.set_breaker("shop", decision::BreakerForce::open, "test");
+      EXPECT_EQ(connected(), -error);
+      EXPECT_EQ(exchange(fd, "two"), "send: " + std::to_string(error));
+      ::close(fd);
+      runtime_.set_breaker("shop", decision::BreakerForce::closed, "test");
+    });
+  }
+}
+
 TEST_F(AnUpstream, FailuresOpenTheBreaker) {
   on_fiber([&] {
     for (int i = 0; i < 50; ++i) {
