@@ -87,10 +87,10 @@ def mariadb(folder, connections):
 
 
 @contextlib.contextmanager
-def redis(folder, connections):
+def redis(folder, connections, *options):
     port = free_port()
     with running(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-                  "--maxclients", str(connections + 20), "--tcp-backlog", "1024", "--hz", "100"], port, cwd=folder) as where:
+                  "--maxclients", str(connections + 20), "--tcp-backlog", "1024", "--hz", "100", *options], port, cwd=folder) as where:
         yield where
 
 

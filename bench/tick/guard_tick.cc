@@ -61,7 +61,7 @@ class Upstream {
       }
       it = calls_.erase(it);
     }
-    decided_.clear();
+    decided_ = {};
   }
 
   void tick(Instant now) {
