@@ -80,7 +80,10 @@ void WaitQueue::set_shares(const std::vector<double>& weights) {
   while (Ticket* ticket = oldest()) all.push_back(take_out(*ticket));
   shares_.set(std::move(given));
   classes_ = std::move(classes);
-  for (auto& node : all) put_in(std::move(node), node.value()->enqueued);
+  for (auto& node : all) {
+    const Instant enqueued = node.value()->enqueued;
+    put_in(std::move(node), enqueued);
+  }
 }
 
 void WaitQueue::insert(Ticket& ticket, Instant now) {
