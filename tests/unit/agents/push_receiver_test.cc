@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "penstock/runtime.h"
@@ -189,6 +190,35 @@ TEST_F(Governed, ForcedBreakerOpensAndReturnsToAutomatic) {
   force(push, "A", v1::BREAKER_OVERRIDE_FORCE_CLOSED);
   EXPECT_EQ(refusal(push), "");
   EXPECT_EQ(runtime_.find_upstream("A")->breaker(), decision::BreakerState::closed);
+}
+
+TEST_F(Governed, AFleetThatLeadsSetsTheLimitOfTheGuard) {
+  const auto guard = [&] {
+    for (const auto& upstream : runtime_.stats().upstreams) {
+      if (upstream.name == "A") return upstream;
+    }
+    return Runtime::UpstreamStats{};
+  };
+  const auto lead = [&](std::uint64_t version, std::optional<int> limit, bool leads) {
+    v1::Push push = this->push(7, version);
+    v1::UpstreamDirective& directive = *push.add_upstreams();
+    directive.set_upstream("A");
+    if (limit) directive.set_limit(*limit);
+    directive.set_tight(true);
+    directive.set_fleet_leads(leads);
+    EXPECT_EQ(refusal(push), "");
+  };
+  // Below the policy's min: a fleet that leads knows how many nodes there are.
+  lead(4, 2, true);
+  EXPECT_TRUE(guard().fleet_leads);
+  EXPECT_EQ(guard().limit, 2);
+  EXPECT_EQ(guard().bound_by, "directive");
+  lead(5, 2, false);
+  EXPECT_FALSE(guard().fleet_leads);
+  EXPECT_EQ(guard().limit, decision::LimitPolicy{}.min);
+  lead(6, std::nullopt, true);
+  EXPECT_TRUE(guard().fleet_leads);
+  EXPECT_EQ(guard().limit, decision::LimitPolicy{}.max);
 }
 
 TEST_F(Governed, RepeatedTripTripsOnce) {

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/unit/runtime/http/raw_socket.h"
 #include "tests/unit/runtime/http/running_runtime.h"
@@ -196,6 +197,42 @@ TEST_F(HttpServer, RefusesWhatThePoolRefuses) {
   EXPECT_EQ(second.ask(get("/hello")).status, 200) << "other pools go on";
   EXPECT_THAT(runtime->metrics().text(),
               HasSubstr("penstock_requests_rejected_total{priority=\"low\",reason=\"limit\",route=\"/held\"} 1"));
+}
+
+// A tenant floods a pool of one place; its requests wait for each other, another's goes next.
+TEST_F(HttpServer, WhoFloodsAPoolWaitsForHisOwn) {
+  std::vector<std::string> order;
+  server.route("GET", "/held", [&](const Request& request) {
+    order.emplace_back(request.header("X-Tenant"));
+    sleep_for(std::chrono::milliseconds(20));
+    return Response::text("done");
+  });
+  decision::Policy policy;
+  policy.service = "test";
+  policy.pools = {{.name = "one",
+                   .min = 1,
+                   .max = 1,
+                   .queue = {.discipline = decision::QueueDiscipline::fifo, .max_wait = std::chrono::seconds(20)}},
+                  {.name = "default"}};
+  policy.routes = {{.match = "/held", .pool = "one"}};
+  policy.tenants = {.header = "x-tenant", .named = {{"gold", 1}, {"acme", 1}}};
+  runtime->apply_policy(policy);
+  runtime.start();
+  const auto ask_as = [](const std::string& tenant) {
+    return "GET /held HTTP/1.1\r\nHost: test\r\nX-Tenant: " + tenant + "\r\n\r\n";
+  };
+  std::vector<RawSocket> flood;
+  for (int i = 0; i < 10; ++i) {
+    flood.push_back(connect());
+    flood.back().send(ask_as("gold"));
+  }
+  ASSERT_TRUE(eventually([&] { return runtime->pool("one").queue_length() >= 8; }));
+  RawSocket other = connect();
+  EXPECT_EQ(other.ask(ask_as("acme")).status, 200);
+  EXPECT_GT(runtime->pool("one").queue_length(), 2) << "the flood still waits";
+  EXPECT_THAT(runtime->metrics().text(), HasSubstr("penstock_pool_tenant_waiting{pool=\"one\",tenant=\"gold\"}"));
+  ASSERT_TRUE(eventually([&] { return runtime->pool("one").in_flight() == 0; }));
+  EXPECT_EQ(order.size(), 11u);
 }
 
 TEST_F(HttpServer, CountsRequestsByRouteCodeAndPriority) {
