@@ -178,7 +178,7 @@ int Admission::reserve(int places) {
 void Admission::give_back(int places, Instant now, Verdicts& decided, Tenant tenant) {
   State& s = *state_;
   s.in_flight -= places;
-  s.queue.shares().ended(tenant);
+  s.queue.shares().ended(tenant, now);
   s.serve(now, decided);
 }
 

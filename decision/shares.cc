@@ -18,24 +18,33 @@ Tenant tenant_named(const TenantsPolicy& policy, std::string_view name) {
 }
 
 void Shares::set(std::vector<double> weights) {
-  if (weights.size() != weights_.size()) used_.assign(weights.size(), 0.0);
+  if (weights.size() != weights_.size()) {
+    std::vector<double> held(weights.size()), late(weights.size());
+    held_ = std::move(held);
+    late_ = std::move(late);
+  }
   weights_ = std::move(weights);
+}
+
+void Shares::fade(Instant now) {
+  if (now <= faded_) return;
+  const double kept = std::exp2(-seconds(now - faded_) / seconds(kHalfLife));
+  for (std::size_t i = 0; i < late_.size(); ++i) late_[i] = late_[i] * kept + held_[i] * (1 - kept);
+  faded_ = now;
 }
 
 Tenant Shares::begun(Tenant tenant, Instant now) {
   if (!told_apart()) return kUncounted;
   tenant = counted(tenant);
-  if (of_ == ShareOf::starts && now > faded_) {
-    const double kept = std::exp2(-seconds(now - faded_) / seconds(kStartsHalfLife));
-    for (double& used : used_) used *= kept;
-    faded_ = now;
-  }
-  ++used_[tenant];
+  fade(now);
+  ++(of_ == ShareOf::starts ? late_ : held_)[tenant];
   return tenant;
 }
 
-void Shares::ended(Tenant tenant) {
-  if (tenant < used_.size() && of_ == ShareOf::places) used_[tenant] = std::max(0.0, used_[tenant] - 1);
+void Shares::ended(Tenant tenant, Instant now) {
+  if (tenant >= held_.size() || of_ == ShareOf::starts) return;
+  fade(now);
+  held_[tenant] = std::max(0.0, held_[tenant] - 1);
 }
 
 }  // namespace penstock::decision

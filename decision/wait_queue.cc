@@ -76,9 +76,10 @@ void WaitQueue::set_shares(const std::vector<double>& weights) {
   std::vector<ByDeadlineSet::node_type> all;
   all.reserve(static_cast<std::size_t>(size_));
   std::vector<Class> classes(kPriorities * weights.size());
-  std::vector<double> given = weights;
+  Shares shares = shares_;
+  shares.set(weights);
   while (Ticket* ticket = oldest()) all.push_back(take_out(*ticket));
-  shares_.set(std::move(given));
+  shares_ = std::move(shares);
   classes_ = std::move(classes);
   for (auto& node : all) {
     const Instant enqueued = node.value()->enqueued;

@@ -188,7 +188,7 @@ std::vector<PoolAccess::Share> PoolAccess::shares(const Pool& pool) {
   const decision::Admission& admission = pool.state_->admission;
   for (std::size_t i = 0; i < admission.shares().tenants(); ++i) {
     const auto tenant = static_cast<decision::Tenant>(i);
-    shares.push_back({admission.queue_length(tenant), admission.shares().used(tenant)});
+    shares.push_back({admission.queue_length(tenant), admission.shares().held(tenant)});
   }
   return shares;
 }

@@ -118,6 +118,17 @@ TEST(Shares, AreOfPlacesByWeightHoweverLongRequestsTake) {
   EXPECT_NEAR(of_one / of_two, 3, 0.2);
 }
 
+// Each time that the place is free, nobody holds it.
+TEST(Shares, HoldForASinglePlaceAsWell) {
+  SharedPool pool(1, {1, 3, 1}, fifo(50));
+  for (int i = 0; i < 3000; ++i) {
+    for (int k = 0; k < 5; ++k) pool.come(1, 20ms);
+    for (int k = 0; k < 5; ++k) pool.come(2, 20ms);
+    pool.advance(10ms);
+  }
+  EXPECT_NEAR(pool.served[1] / static_cast<double>(pool.served[2]), 3, 0.3);
+}
+
 TEST(Shares, WhatOneDoesNotAskForIsTheOthers) {
   SharedPool pool(10, {1, 1, 100}, fifo(50));
   for (int i = 0; i < 1000; ++i) {
@@ -181,10 +192,10 @@ TEST(Shares, OfStartsAreRememberedForSeconds) {
   const Instant now = Instant{} + 1h;
   for (int i = 0; i < 100; ++i) shares.begun(1, now);
   shares.begun(2, now + 1s);
-  EXPECT_NEAR(shares.used(1), 50, 1e-6);
-  EXPECT_NEAR(shares.used(2), 1, 1e-6);
-  shares.ended(1);
-  EXPECT_NEAR(shares.used(1), 50, 1e-6);
+  EXPECT_NEAR(shares.use(1), 50, 1e-6);
+  EXPECT_NEAR(shares.use(2), 1, 1e-6);
+  shares.ended(1, now + 2s);
+  EXPECT_NEAR(shares.use(1), 50, 1e-6);
 }
 
 TEST(Tenants, AreThoseThatThePolicyNames) {

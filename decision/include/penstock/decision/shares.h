@@ -13,16 +13,17 @@
 //
 // Of those that wait with the same priority, the next place goes to the tenant that uses least for its weight,
 //
-//   (u + 1) / w      u: places that it holds,  w: its weight
+//   (h + m) / w      h: places that it holds,  m: how many it held of late, on average,  w: its weight
 //
 // so that in the long run each holds its weight's share of the places, however long its requests take and however many
-// it sends; what one does not ask for goes to the others (work-conserving). At a full queue the tenant that has most
-// waiting for its weight makes way. Nothing is taken away from who holds a place. Only who was given a place while
-// somebody waited, or with none to spare, is counted: what was let in while there was enough for all is held against
-// nobody.
+// it sends; what one does not ask for goes to the others (work-conserving). Without m, where there are few places and
+// each is handed on as it becomes free, nobody would hold any and the most insistent would have them all. At equal use
+// the first comer is next. At a full queue the tenant that has most waiting for its weight makes way. Nothing is taken
+// away from who holds a place. Only who was given a place while somebody waited, or with none to spare, is counted:
+// what was let in while there was enough for all is held against nobody.
 //
-// Where it is not places that are handed out but starts (the CPU's door), u is the starts of the last seconds, with a
-// half-life of kStartsHalfLife.
+// Where it is not places that are handed out but starts (the CPU's door), the starts of late take the place of h + m.
+// What was of late fades with a half-life of kHalfLife.
 //
 // Tenants are those that the policy names, and number 0, which all others are together: what a header says cannot make
 // more of them.
@@ -46,7 +47,7 @@ Tenant tenant_named(const TenantsPolicy& policy, std::string_view name);
 // Not thread-safe.
 class Shares {
  public:
-  static constexpr Duration kStartsHalfLife = std::chrono::seconds(1);
+  static constexpr Duration kHalfLife = std::chrono::seconds(1);
 
   explicit Shares(ShareOf of = ShareOf::places) : of_(of) {}
   // Uses start anew where the number of tenants changes.
@@ -59,15 +60,20 @@ class Shares {
 
   // It was given a place: as whom it is counted until it ends.
   Tenant begun(Tenant tenant, Instant now);
-  void ended(Tenant tenant);
-  // Least first: who is next.
-  double use(Tenant tenant) const { return (used_[tenant] + 1) / weights_[tenant]; }
-  double used(Tenant tenant) const { return used_[tenant]; }
+  void ended(Tenant tenant, Instant now);
+  // Least first: who is next, as of the last begin or end.
+  double use(Tenant tenant) const { return (held_[tenant] + late_[tenant]) / weights_[tenant]; }
+  // Places that it holds; of starts: none.
+  double held(Tenant tenant) const { return held_[tenant]; }
 
  private:
+  void fade(Instant now);
+
   ShareOf of_;
   std::vector<double> weights_{1.0};
-  std::vector<double> used_{0.0};
+  std::vector<double> held_{0.0};
+  // Of places: the mean of what was held; of starts: their number.
+  std::vector<double> late_{0.0};
   Instant faded_{};
 };
 
