@@ -9,6 +9,7 @@ on the plain thread and once on a fiber, with real servers. Not part of ctest: i
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,19 +18,24 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[2] / "bench"))
 import clients  # noqa: E402
 
-SOURCES = "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main\n"
+APT = pathlib.Path("/etc/apt")
 ROWS = "700"
 
 
 def fetch(folder):
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
-    (folder / "sources.list").write_text(SOURCES)
-    apt = ["apt-get", "-q", "-o", f"Dir::Etc::sourcelist={folder}/sources.list", "-o", "Dir::Etc::sourceparts=/dev/null",
+    # Where this machine's packages come from, their sources do.
+    (folder / "parts").mkdir()
+    for listed in [APT / "sources.list", *APT.glob("sources.list.d/*.list"), *APT.glob("sources.list.d/*.sources")]:
+        if listed.exists():
+            text = re.sub(r"^deb ", "deb-src ", listed.read_text(), flags=re.M)
+            (folder / "parts" / listed.name).write_text(re.sub(r"^Types:.*", "Types: deb-src", text, flags=re.M))
+    apt = ["apt-get", "-q", "-o", "Dir::Etc::sourcelist=/dev/null", "-o", f"Dir::Etc::sourceparts={folder}/parts",
            "-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}/cache"]
     quiet = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(apt + ["update"], **quiet)
-    subprocess.run(apt + ["source", "--download-only", "hiredis", "postgresql-15"], **quiet)
+    subprocess.run(apt + ["source", "--download-only", "hiredis/bookworm", "postgresql-15/bookworm"], **quiet)
 
 
 def unpack(folder, pattern, *parts):
