@@ -17,13 +17,13 @@
 #include "penstock/fiber.h"
 #include "runtime/fiber/scheduler.h"
 #include "runtime/fiber/waiter.h"
-#include "runtime/net/socket.h"
+#include "runtime/net/tls_wire.h"
 
 namespace penstock::net {
-namespace {
 
-// What one record holds at most.
-constexpr std::size_t kRecord = 16 * 1024;
+using boost::system::error_code;
+
+namespace {
 
 error_code tls_error(unsigned long code) {
   return error_code(static_cast<int>(code), boost::asio::error::get_ssl_category());
@@ -31,151 +31,9 @@ error_code tls_error(unsigned long code) {
 
 }  // namespace
 
-// The way of the records, as OpenSSL sees it: tries that never wait, and waits outside of OpenSSL, which keeps errors
-// per thread and knows nothing of exceptions.
-class TlsStream::Wire {
- public:
-  virtual ~Wire() = default;
-  // would_block: later.
-  virtual std::size_t try_read(void* data, std::size_t size, error_code& ec) = 0;
-  virtual std::size_t try_write(const void* data, std::size_t size, error_code& ec) = 0;
-  virtual void wait_readable(error_code& ec) = 0;
-  virtual void wait_writable(error_code& ec) = 0;
-  // Looks whether something has come of which it has not been told yet.
-  virtual void look() {}
-  // Of what try_write() took.
-  virtual bool unsent() const { return false; }
-  virtual bool holds_received() const { return false; }
-
-  // Of the last try, other than would_block.
-  error_code failed;
-};
-
-class TlsStream::SocketWire final : public Wire {
- public:
-  explicit SocketWire(Socket& socket) : socket_(socket) {}
-  std::size_t try_read(void* data, std::size_t size, error_code& ec) override {
-    const iovec part{data, size};
-    return socket_.try_read_parts(&part, 1, ec);
-  }
-  std::size_t try_write(const void* data, std::size_t size, error_code& ec) override {
-    const iovec part{const_cast<void*>(data), size};
-    return socket_.try_write_parts(&part, 1, ec);
-  }
-  void look() override { socket_.stale(); }
-  void wait_readable(error_code& ec) override { socket_.wait_readable(ec); }
-  void wait_writable(error_code& ec) override { socket_.wait_writable(ec); }
-
- private:
-  Socket& socket_;
-};
-
-// Over what can only be read and written with waits.
-class TlsStream::StreamWire final : public Wire {
- public:
-  explicit StreamWire(Stream& stream) : stream_(stream) {}
-  std::size_t try_read(void* data, std::size_t size, error_code& ec) override {
-    if (in_.empty()) {
-      ec = in_error_ ? in_error_ : boost::asio::error::would_block;
-      return 0;
-    }
-    const std::size_t n = std::min(size, in_.size());
-    std::memcpy(data, in_.data(), n);
-    in_.erase(0, n);
-    if (in_.empty()) in_.shrink_to_fit();
-    return n;
-  }
-  std::size_t try_write(const void* data, std::size_t size, error_code& ec) override {
-    if (out_error_) {
-      ec = out_error_;
-      return 0;
-    }
-    if (out_.size() > kRecord) {
-      ec = boost::asio::error::would_block;
-      return 0;
-    }
-    out_.append(static_cast<const char*>(data), size);
-    return size;
-  }
-  void wait_readable(error_code& ec) override {
-    std::string block(kRecord, '\0');
-    block.resize(stream_.read_some(boost::asio::buffer(block), ec));
-    in_ += block;
-    if (!ec || ec == boost::asio::error::timed_out) return;
-    // OpenSSL finds it, behind what has come before.
-    in_error_ = std::exchange(ec, {});
-  }
-  void wait_writable(error_code& ec) override {
-    while (!out_.empty() && !ec) {
-      const std::string going = out_.substr(0, kRecord);
-      out_.erase(0, stream_.write_some(boost::asio::buffer(going), ec));
-    }
-    if (ec && ec != boost::asio::error::timed_out) out_error_ = ec;
-    if (out_.empty()) out_.shrink_to_fit();
-  }
-  bool unsent() const override { return !out_.empty() && !out_error_; }
-  bool holds_received() const override { return !in_.empty(); }
-
- private:
-  Stream& stream_;
-  std::string in_, out_;
-  error_code in_error_, out_error_;
-};
-
-// The wire as a BIO.
-struct TlsStream::BioAccess {
-  static Wire& wire(BIO* bio) { return *static_cast<Wire*>(BIO_get_data(bio)); }
-
-  static int done(BIO* bio, std::size_t n, const error_code& ec, int retry) {
-    BIO_clear_retry_flags(bio);
-    if (!ec) return static_cast<int>(n);
-    if (ec == boost::asio::error::would_block) {
-      BIO_set_flags(bio, retry | BIO_FLAGS_SHOULD_RETRY);
-      return -1;
-    }
-    wire(bio).failed = ec;
-    return ec == boost::asio::error::eof ? 0 : -1;
-  }
-  static int read(BIO* bio, char* data, int size) {
-    error_code ec;
-    const std::size_t n = wire(bio).try_read(data, static_cast<std::size_t>(size), ec);
-    return done(bio, n, ec, BIO_FLAGS_READ);
-  }
-  static int write(BIO* bio, const char* data, int size) {
-    error_code ec;
-    const std::size_t n = wire(bio).try_write(data, static_cast<std::size_t>(size), ec);
-    return done(bio, n, ec, BIO_FLAGS_WRITE);
-  }
-  static long control(BIO* bio, int command, long, void*) {
-    if (command == BIO_CTRL_FLUSH) return 1;
-    if (command == BIO_CTRL_EOF) return wire(bio).failed == boost::asio::error::eof;
-    return 0;
-  }
-  static BIO* make(Wire& wire) {
-    static BIO_METHOD* const method = [] {
-      BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "penstock stream");
-      if (made == nullptr) throw std::bad_alloc();
-      BIO_meth_set_read(made, &BioAccess::read);
-      BIO_meth_set_write(made, &BioAccess::write);
-      BIO_meth_set_ctrl(made, &BioAccess::control);
-      return made;
-    }();
-    BIO* bio = BIO_new(method);
-    if (bio == nullptr) throw std::bad_alloc();
-    BIO_set_data(bio, &wire);
-    BIO_set_init(bio, 1);
-    return bio;
-  }
-};
-
-TlsStream::TlsStream(Stream& below, SSL* ssl) : below_(below), ssl_(ssl) {
+TlsStream::TlsStream(Stream& below, SSL* ssl) : below_(below), wire_(make_wire(below)), ssl_(ssl) {
   if (!ssl_) throw std::bad_alloc();
-  if (auto* socket = dynamic_cast<Socket*>(&below)) {
-    wire_ = std::make_unique<SocketWire>(*socket);
-  } else {
-    wire_ = std::make_unique<StreamWire>(below);
-  }
-  BIO* bio = BioAccess::make(*wire_);
+  BIO* bio = make_bio(*wire_);
   SSL_set_bio(ssl, bio, bio);
   SSL_set_app_data(ssl, this);
 }
@@ -404,11 +262,11 @@ std::size_t TlsStream::write_parts(const iovec* parts, int count, error_code& ec
   const void* data = parts->iov_base;
   std::size_t size = parts->iov_len;
   std::string gathered;
-  if (count > 1 && size < kRecord) {
+  if (count > 1 && size < kTlsRecord) {
     // Many parts make one record.
-    for (int i = 0; i < count && gathered.size() < kRecord; ++i) {
+    for (int i = 0; i < count && gathered.size() < kTlsRecord; ++i) {
       gathered.append(static_cast<const char*>(parts[i].iov_base),
-                      std::min(parts[i].iov_len, kRecord - gathered.size()));
+                      std::min(parts[i].iov_len, kTlsRecord - gathered.size()));
     }
     data = gathered.data();
     size = gathered.size();

@@ -15,6 +15,8 @@ class Waiter;
 
 namespace penstock::net {
 
+class TlsWire;
+
 // Why a handshake failed.
 class TlsError : public std::runtime_error {
  public:
@@ -75,10 +77,6 @@ class TlsStream final : public Stream {
   static int on_new_session(SSL* ssl, SSL_SESSION* session);
 
  private:
-  class Wire;
-  class SocketWire;
-  class StreamWire;
-  struct BioAccess;
   TlsStream(Stream& below, SSL* ssl);
   TlsStream(Stream& below, std::shared_ptr<const TlsCertificates> certificates);
 
@@ -89,7 +87,7 @@ class TlsStream final : public Stream {
   boost::system::error_code failure();
 
   Stream& below_;
-  std::unique_ptr<Wire> wire_;
+  std::unique_ptr<TlsWire> wire_;
   SslOwner<SSL> ssl_;
   // Of a server: kept, since the handshake chooses among them.
   std::shared_ptr<const TlsCertificates> certificates_;

@@ -194,7 +194,7 @@ void replay_breaker(const decision::Policy& policy, const decision::UpstreamPoli
       decision.set_reason(transition->reason);
       decision.set_message(transition->message);
       if (transition->to == decision::BreakerState::open && transition->reason == "usefulness")
-        decision.set_verdict("dead");
+        decision.set_verdict("unidentified");
       out.decisions.push_back(std::move(decision));
     }
   };

@@ -182,6 +182,7 @@ TEST_F(UpstreamInTrouble, ThatIsFullFromEveryoneIsObeyed) {
   const auto begun = stats();
   ASSERT_TRUE(in_time([&] { return stats().ok > begun.ok + 120; })) << log.text();
   const auto before = stats();
+  EXPECT_LT(before.refused - begun.refused, before.ok - begun.ok);
   ASSERT_TRUE(in_time([&] { return stats().ok > before.ok + 200; })) << log.text();
   const auto after = stats();
   EXPECT_LT(static_cast<double>(after.refused - before.refused), 0.2 * static_cast<double>(after.ok - before.ok));

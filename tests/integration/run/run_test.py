@@ -35,8 +35,8 @@ class Started:
     """A program by penstock-run that prints a line when it is ready."""
 
     def __init__(self, *command, threads=1):
-        self.process = subprocess.Popen([RUN, "--stats", "--threads", str(threads), *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        text=True)
+        self.process = subprocess.Popen([RUN, "--stats", "--threads", str(threads), *command], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
         self.first_line = self.process.stdout.readline().strip()
 
     def stop(self, number=signal.SIGTERM):

@@ -298,9 +298,13 @@ TEST(HttpDebug, IsServedWhereItIsAskedFor) {
   Server closed(*runtime, {.port = 0});
   runtime.start();
   RawSocket socket = RawSocket::connect(open.port());
-  const auto fibers = socket.ask(get("/debug/fibers"));
+  auto fibers = socket.ask(get("/debug/fibers"));
   EXPECT_EQ(fibers.status, 200);
-  EXPECT_THAT(fibers.body, HasSubstr("'policy ticker' waiting"));
+  // The other thread may not have come to its fibers yet, or be at its tick.
+  EXPECT_TRUE(eventually([&] {
+    fibers = socket.ask(get("/debug/fibers"));
+    return fibers.body.find("'policy ticker' waiting") != std::string::npos;
+  })) << fibers.body;
   EXPECT_THAT(socket.ask(get("/debug/fibers?format=json&limit=5")).body, HasSubstr("\"total\":"));
   EXPECT_EQ(socket.ask(get("/debug/fibers?limit=all")).status, 400);
   EXPECT_THAT(socket.ask(get("/debug/stats")).body, HasSubstr("\"pools\":[{\"name\":\"default\""));

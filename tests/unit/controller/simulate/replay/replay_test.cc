@@ -125,7 +125,7 @@ TEST(Replay, WhatNeverAnsweredInTimeWouldHaveBeenCutOff) {
       [](double t) { return bad(t) ? 5.0 : 0.05; });
   const auto trips = of_kind(replay(make_policy(), recording, kFrom, kTo, kStep), "trip");
   ASSERT_FALSE(trips.empty());
-  EXPECT_EQ(trips[0].verdict(), "dead");
+  EXPECT_EQ(trips[0].verdict(), "unidentified");
   EXPECT_EQ(trips[0].name() + "@" + trips[0].node(), "A@n1");
 }
 
