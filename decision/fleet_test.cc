@@ -61,6 +61,7 @@ void FleetTest::tick(const Tick& tick, const std::vector<Node>& nodes) {
   all_attempts_ = 0;
   for (const auto& [id, known] : known_) all_attempts_ += known.attempts;
   sum_.mean_age = from_seconds(sum_.in_flight > 0 ? ages / sum_.in_flight : 0);
+  if (tick.expected != signals_.expected_latency()) signals_.expect(tick.expected);
   signals_.tick(sum_, test_.unusual(), tick.now);
 
   const auto count = static_cast<int>(nodes.size());

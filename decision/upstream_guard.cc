@@ -267,6 +267,7 @@ void UpstreamGuard::release_lease(Instant now, Verdicts& decided) {
   if (directive_tight_ && fleet_leads_) inherited_ = directive_;
   directive_.reset();
   directive_tight_ = fleet_leads_ = false;
+  signals_.expect(Duration::zero());
   if (breaker_.forced() != BreakerForce::automatic) breaker_.force(BreakerForce::automatic, "the lease ended", now);
   update_limit(now, decided);
   settle(decided);

@@ -18,6 +18,10 @@ std::vector<std::string> UpstreamGuard::explain(Instant now) const {
              "patience %.3g s",
              c.in_flight, seconds(c.mean_age), c.waiting, signals_.throughput_fast(), seconds(signals_.latency()),
              seconds(signals_.usual_latency()), seconds(breaker_.patience())));
+  if (const double expected = seconds(signals_.expected_latency()); expected > 0) {
+    lines.push_back(format("the fleet's history expects %.3g s at this hour: now %.2f x", expected,
+                           seconds(signals_.latency()) / expected));
+  }
   const auto word = [](std::string_view text) { return std::string(text); };
   const auto usefulness = breaker_.usefulness();
   lines.push_back("breaker " + word(to_string(breaker_.state())) +

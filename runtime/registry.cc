@@ -274,6 +274,10 @@ void Registry::set_upstream_limit(std::string_view upstream, std::optional<int> 
   UpstreamAccess::set_directive(existing(upstream), limit, steady_now(), tight, fleet_leads);
 }
 
+void Registry::expect_latency(std::string_view upstream, Duration latency) {
+  UpstreamAccess::expect(existing(upstream), latency, steady_now());
+}
+
 void Registry::set_breaker(std::string_view upstream, decision::BreakerForce force, std::string reason) {
   UpstreamAccess::force(existing(upstream), force, std::move(reason), steady_now());
 }

@@ -69,6 +69,7 @@ class Registry {
   void set_pool_limit(std::string_view pool, int limit);
   void set_upstream_limit(std::string_view upstream, std::optional<int> limit, bool tight = true,
                           bool fleet_leads = false);
+  void expect_latency(std::string_view upstream, Duration latency);
   void set_breaker(std::string_view upstream, decision::BreakerForce force, std::string reason);
   void trip_breaker(std::string_view upstream, std::string reason);
   void release_lease();

@@ -98,6 +98,18 @@ void Registry::register_metrics() {
           [](const Stats& upstream) { return std::optional(decision::seconds(upstream.current_latency)); });
   guarded("penstock_upstream_usual_latency_seconds", "Latency when all is well.",
           [](const Stats& upstream) { return std::optional(decision::seconds(upstream.usual_latency)); });
+  guarded("penstock_upstream_expected_latency_seconds",
+          "Latency at this time of the week by what was recorded, as the controller tells; absent without that.",
+          [](const Stats& upstream) {
+            const double expected = decision::seconds(upstream.expected_latency);
+            return expected > 0 ? std::optional(expected) : std::nullopt;
+          });
+  metrics_.collect("penstock_upstream_ok_seconds_total", "Sum of the times of calls that ended well.", "counter",
+                   [this](const Emit& emit) {
+                     for (const auto& upstream : upstream_stats()) {
+                       emit({{"upstream", upstream.name}}, decision::seconds(upstream.ok_latency));
+                     }
+                   });
   guarded("penstock_upstream_usefulness",
           "Probability that a call succeeds before its deadline; absent without enough evidence.",
           [](const Stats& upstream) { return upstream.usefulness; });

@@ -21,6 +21,9 @@ void Runtime::set_pool_limit(std::string_view pool, int limit) { state_->registr
 void Runtime::set_upstream_limit(std::string_view upstream, std::optional<int> limit, bool tight, bool fleet_leads) {
   state_->registry->set_upstream_limit(upstream, limit, tight, fleet_leads);
 }
+void Runtime::expect_latency(std::string_view upstream, Duration latency) {
+  state_->registry->expect_latency(upstream, latency);
+}
 void Runtime::set_breaker(std::string_view upstream, decision::BreakerForce force, std::string reason) {
   state_->registry->set_breaker(upstream, force, std::move(reason));
 }

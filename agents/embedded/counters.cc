@@ -49,6 +49,9 @@ void fill(v1::UpstreamCounters& out, const Runtime::UpstreamStats& upstream) {
     *out.mutable_usual_latency() = TimeUtil::NanosecondsToDuration(upstream.usual_latency.count());
     *out.mutable_current_latency() = TimeUtil::NanosecondsToDuration(upstream.current_latency.count());
   }
+  if (upstream.expected_latency > Duration::zero()) {
+    *out.mutable_expected_latency() = TimeUtil::NanosecondsToDuration(upstream.expected_latency.count());
+  }
   out.set_cause_state(std::string(to_string(upstream.cause_state)));
   out.set_cause_verdict(std::string(to_string(upstream.cause)));
   out.set_bound_by(std::string(upstream.bound_by));

@@ -20,6 +20,7 @@ constexpr std::chrono::seconds kTtlMin{1};
 constexpr std::chrono::minutes kTtlMax{10};
 constexpr std::chrono::milliseconds kCountersPeriodMin{50};
 constexpr std::chrono::seconds kCountersPeriodMax{10};
+constexpr std::chrono::hours kLongestLatency{1};
 constexpr std::string_view kDefaultPool = "default";
 
 Error directive_invalid(std::vector<errors::Violation> violations) {
@@ -165,6 +166,12 @@ std::optional<Error> PushReceiver::judge_directives(const v1::Push& push, const 
     if (directive.has_limit() && directive.limit() < 1) {
       violations.push_back({field + ".limit", "must be at least 1"});
     }
+    if (directive.has_expected_latency()) {
+      const decision::Duration latency = policy::to_chrono(directive.expected_latency());
+      if (latency <= decision::Duration::zero() || latency > kLongestLatency) {
+        violations.push_back({field + ".expected_latency", "must be more than 0s and at most 1h"});
+      }
+    }
     if (!v1::BreakerOverride_IsValid(directive.breaker())) {
       violations.push_back({field + ".breaker", "is not known to this version"});
     }
@@ -188,6 +195,9 @@ void PushReceiver::carry_out(const v1::UpstreamDirective& directive) {
   std::optional<int> limit;
   if (directive.has_limit()) limit = directive.limit();
   runtime_.set_upstream_limit(upstream, limit, directive.tight(), directive.fleet_leads());
+
+  runtime_.expect_latency(upstream, directive.has_expected_latency() ? policy::to_chrono(directive.expected_latency())
+                                                                     : decision::Duration::zero());
 
   v1::BreakerOverride& in_force = breakers_.try_emplace(upstream, v1::BREAKER_OVERRIDE_AUTO).first->second;
   v1::BreakerOverride wanted = directive.breaker();

@@ -74,6 +74,9 @@ std::string stats_json(const Runtime& runtime) {
     if (upstream.rate) object["rate"] = *upstream.rate;
     object["latency_seconds"] = decision::seconds(upstream.current_latency);
     object["usual_latency_seconds"] = decision::seconds(upstream.usual_latency);
+    if (upstream.expected_latency > Duration::zero()) {
+      object["expected_latency_seconds"] = decision::seconds(upstream.expected_latency);
+    }
     object["cause_state"] = text(decision::to_string(upstream.cause_state));
     object["cause"] = text(decision::to_string(upstream.cause));
     object["fleet_leads"] = upstream.fleet_leads;

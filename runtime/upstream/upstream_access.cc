@@ -58,6 +58,14 @@ void UpstreamAccess::set_directive(Upstream& upstream, std::optional<int> limit,
                [&](auto& effects) { state.guard.set_directive(limit, now, effects.decided, tight, fleet_leads); });
 }
 
+void UpstreamAccess::expect(Upstream& upstream, Duration latency, Instant now) {
+  if (latency < Duration::zero()) {
+    throw std::invalid_argument("upstream " + upstream.name() + ": the expected latency is negative");
+  }
+  Upstream::State& state = *upstream.state_;
+  state.locked(upstream, now, [&](auto&) { state.guard.expect(latency); });
+}
+
 void UpstreamAccess::force(Upstream& upstream, decision::BreakerForce force, std::string reason, Instant now) {
   Upstream::State& state = *upstream.state_;
   state.locked(upstream, now, [&](auto& effects) {

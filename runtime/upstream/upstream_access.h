@@ -54,6 +54,8 @@ struct UpstreamAccess {
   // A lease's limit; unset: the policy's. See decision::UpstreamGuard::set_directive().
   static void set_directive(Upstream& upstream, std::optional<int> limit, Instant now, bool tight = true,
                             bool fleet_leads = false);
+  // See Runtime::expect_latency().
+  static void expect(Upstream& upstream, Duration latency, Instant now);
   static void force(Upstream& upstream, decision::BreakerForce force, std::string reason, Instant now);
   static void trip(Upstream& upstream, std::string reason, Instant now);
   static void release_lease(Upstream& upstream, Instant now);

@@ -169,6 +169,7 @@ Runtime::UpstreamStats Upstream::State::stats(Instant at) const {
       .in_trouble = in_trouble(),
       .usual_latency = guard.signals().usual_latency(),
       .current_latency = guard.signals().latency(),
+      .expected_latency = guard.signals().expected_latency(),
       .rate = guard.bucket().rate(),
       .cause_state = hold.state,
       .cause = hold.verdict,

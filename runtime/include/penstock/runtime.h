@@ -95,11 +95,14 @@ class Runtime {
   // `fleet_leads`: the fleet looks for the cause of slowness, so that this node does not by itself.
   void set_upstream_limit(std::string_view upstream, std::optional<int> limit, bool tight = true,
                           bool fleet_leads = false);
+  // Its latency when all is well, by what others know of better times: usual while this node knows nothing by its own
+  // calls, and a bound to what it learns. Zero: nobody knows. Negative: std::invalid_argument.
+  void expect_latency(std::string_view upstream, Duration latency);
   void set_breaker(std::string_view upstream, decision::BreakerForce force, std::string reason);
   void trip_breaker(std::string_view upstream, std::string reason);
   void set_draining(bool draining);
   // Back to the policy's local fallback: pools to fallback_limit, upstreams to the policy's limits, forced breakers to
-  // automatic.
+  // automatic; what is expected of latencies is forgotten, but not what was learned by it.
   void release_lease();
 
   // Everything counted since the process began.
@@ -129,6 +132,8 @@ class Runtime {
     // Latency is far above what is usual.
     bool in_trouble;
     Duration usual_latency, current_latency;
+    // By expect_latency(); zero: not known.
+    Duration expected_latency;
     // Calls a second that go out, while the upstream refuses more; unset: any.
     std::optional<double> rate;
     // Of the test for the cause of slowness.

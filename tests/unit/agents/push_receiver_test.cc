@@ -5,6 +5,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "penstock/runtime.h"
 #include "policy/convert.h"
@@ -219,6 +220,36 @@ TEST_F(Governed, AFleetThatLeadsSetsTheLimitOfTheGuard) {
   lead(6, std::nullopt, true);
   EXPECT_TRUE(guard().fleet_leads);
   EXPECT_EQ(guard().limit, decision::LimitPolicy{}.max);
+}
+
+TEST_F(Governed, WhatTheFleetExpectsHoldsUntilItIsTakenBackOrTheLeaseEnds) {
+  const auto usual = [&] {
+    for (const auto& upstream : runtime_.stats().upstreams) {
+      if (upstream.name == "A") return std::pair(upstream.expected_latency, upstream.usual_latency);
+    }
+    return std::pair(decision::Duration{}, decision::Duration{});
+  };
+  const auto expect = [&](std::uint64_t version, std::optional<std::chrono::milliseconds> latency) {
+    v1::Push push = this->push(7, version);
+    v1::UpstreamDirective& directive = *push.add_upstreams();
+    directive.set_upstream("A");
+    if (latency) *directive.mutable_expected_latency() = policy::to_proto(*latency);
+    return refusal(push);
+  };
+  constexpr std::chrono::milliseconds kLatency{200};
+  EXPECT_EQ(expect(4, kLatency), "");
+  EXPECT_EQ(usual(), std::pair(decision::Duration(kLatency), decision::Duration(kLatency)));
+  EXPECT_EQ(expect(5, std::nullopt), "");
+  EXPECT_EQ(usual().first, decision::Duration::zero());
+  EXPECT_EQ(usual().second, kLatency);
+  EXPECT_EQ(expect(6, 2 * kLatency), "");
+  EXPECT_TRUE(receiver_.expire(now_ + seconds(11)));
+  EXPECT_EQ(usual().first, decision::Duration::zero());
+  EXPECT_EQ(usual().second, 2 * kLatency);
+
+  EXPECT_EQ(expect(7, std::chrono::milliseconds(0)), "DIRECTIVE_INVALID");
+  EXPECT_EQ(expect(7, -kLatency), "DIRECTIVE_INVALID");
+  EXPECT_EQ(expect(7, std::chrono::hours(2)), "DIRECTIVE_INVALID");
 }
 
 TEST_F(Governed, RepeatedTripTripsOnce) {

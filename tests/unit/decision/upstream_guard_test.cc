@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <climits>
 #include <list>
 
@@ -165,6 +166,23 @@ TEST_F(UpstreamGuardTest, TheLeastOfAllBoundsIsInForce) {
   tick(20);
   EXPECT_EQ(guard_.limit(), 20);
   EXPECT_EQ(guard_.bound_by(), "bulkhead");
+}
+
+TEST_F(UpstreamGuardTest, WhatTheFleetExpectsIsUsualAndIsTold) {
+  guard_.expect(std::chrono::milliseconds(200));
+  tick();
+  EXPECT_EQ(guard_.signals().usual_latency(), std::chrono::milliseconds(200));
+  const auto told = [&] {
+    const std::vector<std::string> lines = guard_.explain(now_);
+    return std::ranges::any_of(lines, [](const std::string& line) {
+      return line.starts_with("the fleet's history expects 0.2 s at this hour");
+    });
+  };
+  EXPECT_TRUE(told());
+  guard_.release_lease(now_, decided_);
+  EXPECT_EQ(guard_.signals().expected_latency(), Duration::zero());
+  EXPECT_EQ(guard_.signals().usual_latency(), std::chrono::milliseconds(200));
+  EXPECT_FALSE(told());
 }
 
 TEST_F(UpstreamGuardTest, AFleetThatIsGoneLeavesItsVerdict) {

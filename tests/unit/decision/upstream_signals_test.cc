@@ -68,6 +68,58 @@ TEST_F(SignalsTest, UsualLatencyFallsFastAndRisesSlowly) {
   EXPECT_LT(signals_.usual_latency(), milliseconds(24));
 }
 
+TEST_F(SignalsTest, WhoStartsInTroubleKnowsItFromBetterTimes) {
+  signals_.expect(milliseconds(50));
+  EXPECT_EQ(signals_.usual_latency(), milliseconds(50));
+  traffic(75, 5s, 20);
+  EXPECT_TRUE(signals_.in_trouble());
+  EXPECT_EQ(signals_.usual_latency(), milliseconds(50));
+  // It stays so: what is slow for two minutes becomes usual, but not beyond twice of what is expected.
+  traffic(75, 5s, 600);
+  EXPECT_TRUE(signals_.in_trouble());
+  EXPECT_EQ(signals_.usual_latency(), milliseconds(100));
+}
+
+TEST_F(SignalsTest, WithoutThatTroubleIsTakenForUsual) {
+  traffic(75, 5s, 20);
+  EXPECT_FALSE(signals_.in_trouble());
+}
+
+TEST_F(SignalsTest, OwnCallsTellMoreThanWhatIsExpected) {
+  signals_.expect(milliseconds(80));
+  traffic(75, milliseconds(50), 1);
+  EXPECT_EQ(signals_.usual_latency(), milliseconds(80));
+  traffic(75, milliseconds(50), 20);
+  EXPECT_NEAR(seconds(signals_.usual_latency()), 0.05, 0.001);
+}
+
+TEST_F(SignalsTest, AnUpstreamThatIsSlowerEachMinuteIsFound) {
+  signals_.expect(milliseconds(50));
+  for (int minute = 0; minute < 60; ++minute) traffic(75, milliseconds(50 + 5 * minute), 60.0 * (minute + 1));
+  EXPECT_TRUE(signals_.in_trouble());
+}
+
+TEST_F(SignalsTest, WhoForgetsWhatIsExpectedGoesOnFromThere) {
+  signals_.expect(milliseconds(50));
+  traffic(75, 5s, 20);
+  signals_.expect({});
+  EXPECT_EQ(signals_.usual_latency(), milliseconds(50));
+  EXPECT_TRUE(signals_.in_trouble());
+  // What was learned within bounds is kept as well.
+  signals_.expect(milliseconds(50));
+  traffic(75, 5s, 400);
+  signals_.expect({});
+  EXPECT_EQ(signals_.usual_latency(), milliseconds(100));
+  EXPECT_EQ(signals_.expected_latency(), Duration::zero());
+}
+
+TEST_F(SignalsTest, ANodeThatHasLearnedTroubleIsCorrected) {
+  traffic(75, 5s, 20);
+  EXPECT_FALSE(signals_.in_trouble());
+  signals_.expect(milliseconds(50));
+  EXPECT_TRUE(signals_.in_trouble());
+}
+
 TEST_F(SignalsTest, SpansReachFromTickToTick) {
   traffic(100, milliseconds(50), 10);
   const auto span = signals_.between(at(5), at(8));

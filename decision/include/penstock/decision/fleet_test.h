@@ -41,6 +41,8 @@ class FleetTest {
     Duration wall{};
     bool may_test = true;
     LimitPolicy limit;
+    // Usual latency by what is known of better times; zero: nothing.
+    Duration expected{};
   };
   // Every 100 ms while any node is in trouble; else every 500 ms suffices.
   void tick(const Tick& tick, const std::vector<Node>& nodes);

@@ -100,9 +100,11 @@ class UpstreamGuard {
   // The fleet's limit; unset: none. `tight`: the queue before it stands on purpose. `leads`: the fleet tests for the
   // cause, this node does not.
   void set_directive(std::optional<int> limit, Instant now, Verdicts& decided, bool tight = true, bool leads = false);
+  // Latency when all is well, by what the fleet knows of better times; zero: it does not know.
+  void expect(Duration latency) { signals_.expect(latency); }
   void force(BreakerForce force, std::string reason, Instant now, Verdicts& decided);
   void trip(std::string reason, Instant now, Verdicts& decided);
-  // Directive and force of a lease that ended.
+  // Directive, force and expectation of a lease that ended.
   void release_lease(Instant now, Verdicts& decided);
 
   const UpstreamPolicy& policy() const { return policy_; }

@@ -34,7 +34,8 @@ struct UpstreamCounts {
 //   W    latency: mean over a window of at least 10 answers, raised to the mean age of what is in flight. In a steady
 //        state of equal calls that is half their latency, of memoryless ones all of it; above W it says that answers
 //        stay out, long before a time-out does
-//   W_b  usual latency: usual_latency.h. Frozen while W > kTrouble W_b or as long as told so, but no longer than
+//   W_b  usual latency: usual_latency.h, bounded by what is expected, if that is known. Frozen while W > kTrouble W_b
+//   or as long as told so, but no longer than
 //        kFrozen: an upstream that has become slower for good becomes usual in the end
 class UpstreamSignals {
  public:
@@ -42,6 +43,10 @@ class UpstreamSignals {
 
   // `frozen`: the usual latency learns nothing.
   void tick(const UpstreamCounts& counts, bool frozen, Instant now);
+
+  // Usual latency by what others know of better times; zero: nothing is known.
+  void expect(Duration latency) { usual_.expect(latency); }
+  Duration expected_latency() const { return usual_.expected(); }
 
   const UpstreamCounts& now() const { return last_; }
   double throughput_fast() const { return fast_; }
