@@ -99,6 +99,8 @@ void make_fibers_of_threads(unsigned threads, void (*begun)(const std::vector<Pr
   mode.store(Mode::wanted, std::memory_order_release);
 }
 
+bool makes_fibers_of_threads() noexcept { return mode.load(std::memory_order_acquire) != Mode::plain; }
+
 void make_plain_threads() noexcept {
   mode.store(Mode::plain, std::memory_order_release);
   keep_listeners.store(false, std::memory_order_relaxed);

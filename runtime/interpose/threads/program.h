@@ -26,6 +26,7 @@ struct ProgramScheduler {
 // `threads`; threads of the program are placed on them in turn. `begun` is called on the first before a fiber is made,
 // once in a process. From a plain thread it would be called on that.
 void make_fibers_of_threads(unsigned threads, void (*begun)(const std::vector<ProgramScheduler>&));
+bool makes_fibers_of_threads() noexcept;
 // From now on threads are the C library's.
 void make_plain_threads() noexcept;
 

@@ -9,7 +9,6 @@
 #include <mutex>
 #include <new>
 
-#include "penstock/fiber.h"
 #include "runtime/fiber/scheduler.h"
 #include "runtime/fiber/stack_arena.h"
 #include "runtime/interpose/real.h"
@@ -39,12 +38,17 @@ constinit thread_local ProgramThread* forked = nullptr;
 // What the fiber's own frames take of its stack, besides the program's.
 constexpr std::size_t kOwnFrames = 4096;
 
+void count_end() noexcept {
+  if (counts.alive.fetch_sub(1, std::memory_order_relaxed) != 1) return;
+  ParkingLock lock(&counts);
+  lock.wake_up_to(SIZE_MAX);
+}
+
 }  // namespace
 
 constinit std::atomic<bool> ProgramThread::any_{false};
 
-ProgramThread* ProgramThread::current() noexcept {
-  if (!any()) return nullptr;
+ProgramThread* ProgramThread::find_current() noexcept {
   fiber::Scheduler* scheduler = fiber::Scheduler::current();
   if (scheduler == nullptr) return forked;
   fiber::Properties& running = scheduler->running();
@@ -55,7 +59,7 @@ ProgramThread* ProgramThread::current() noexcept {
   return adopted != nullptr && adopted->plain_handle_ == real::pthread_self() ? adopted : nullptr;
 }
 
-ProgramThread* ProgramThread::of(pthread_t handle) noexcept {
+ProgramThread* ProgramThread::find(pthread_t handle) noexcept {
   auto* slot = reinterpret_cast<ProgramThread*>(handle);
   if (ThreadSlots::contains(slot)) return slot;
   ProgramThread* adopted = first.load(std::memory_order_acquire);
@@ -128,7 +132,7 @@ int ProgramThread::create(const std::shared_ptr<fiber::Inbox>& home, const pthre
   } catch (const std::bad_alloc&) {
   }
   if (posted) return 0;
-  counts.alive.fetch_sub(1, std::memory_order_relaxed);
+  count_end();
   thread->give_back();
   return EAGAIN;
 }
@@ -154,18 +158,22 @@ void ProgramThread::run() noexcept {
   cleanups = nullptr;
 }
 
-void ProgramThread::leave() noexcept {
-  exiting_ = true;
+void ProgramThread::destroy_thread_data() noexcept {
   while (AtExit* last = at_exit) {
     at_exit = last->next;
     last->destroy(last->object);
     delete last;
   }
+}
+
+void ProgramThread::leave() noexcept {
+  exiting_ = true;
+  destroy_thread_data();
   specific.destroy();
 }
 
 void ProgramThread::end() noexcept {
-  counts.alive.fetch_sub(1, std::memory_order_relaxed);
+  count_end();
   ParkingLock lock(this);
   State before = State::joinable;
   if (!state_.compare_exchange_strong(before, State::ended, std::memory_order_acq_rel)) {
@@ -205,7 +213,15 @@ void ProgramThread::end_first() {
     lock.wake_up_to(SIZE_MAX);
   }
   // The process goes on as long as a thread does.
-  while (counts.alive.load(std::memory_order_relaxed) != 0) penstock::sleep_for(std::chrono::milliseconds(10));
+  for (;;) {
+    Parking parking(&counts, "the last thread to end");
+    {
+      ParkingLock lock(&counts);
+      if (counts.alive.load(std::memory_order_relaxed) == 0) break;
+      parking.join(lock);
+    }
+    parking.wait(Instant::max());
+  }
   std::exit(0);
 }
 

@@ -60,9 +60,9 @@ class ProgramThread final : public fiber::Task {
   // Whether there are any, or have been. Cheap: services that only link this library have none.
   static bool any() noexcept { return any_.load(std::memory_order_relaxed); }
   // Of the calling fiber; in a forked child, of the fiber that called fork(). Null: the caller is a plain thread.
-  static ProgramThread* current() noexcept;
+  static ProgramThread* current() noexcept { return any() ? find_current() : nullptr; }
   // Null: a thread of the C library.
-  static ProgramThread* of(pthread_t handle) noexcept;
+  static ProgramThread* of(pthread_t handle) noexcept { return any() ? find(handle) : nullptr; }
   pthread_t handle() const noexcept;
   // The scheduler thread that it runs on.
   const fiber::Inbox& home() const noexcept { return *home_; }
@@ -134,6 +134,8 @@ class ProgramThread final : public fiber::Task {
     AtExit* next;
   };
   AtExit* at_exit = nullptr;
+  // As at the end of the thread, or of the process when this one ends it.
+  void destroy_thread_data() noexcept;
   ThreadData data;
 
   // Threads of all programs' life: made, and there now.
@@ -150,6 +152,8 @@ class ProgramThread final : public fiber::Task {
       : Task(stack_bytes), start_(start), argument_(argument), stack_bytes_(stack_bytes) {}
   ~ProgramThread() = default;
 
+  static ProgramThread* find_current() noexcept;
+  static ProgramThread* find(pthread_t handle) noexcept;
   void run() noexcept override;
   void describe(fiber::TaskName& name) const noexcept override;
   void refused(std::exception_ptr why) noexcept override;

@@ -24,6 +24,11 @@ struct Key {
 };
 constinit std::array<Key, PTHREAD_KEYS_MAX> keys;
 
+ProgramThread* caller_with_values() noexcept {
+  ProgramThread* thread = ProgramThread::current();
+  return thread != nullptr && thread->keeps_values() ? thread : nullptr;
+}
+
 }  // namespace
 
 SpecificValues::~SpecificValues() {
@@ -109,12 +114,11 @@ PENSTOCK_INTERPOSED int pthread_key_delete(pthread_key_t key) noexcept {
 }
 
 PENSTOCK_INTERPOSED void* pthread_getspecific(pthread_key_t key) noexcept {
-  ProgramThread* thread = ProgramThread::current();
-  return thread != nullptr && thread->keeps_values() ? thread->specific.get(key) : real::pthread_getspecific(key);
+  ProgramThread* thread = caller_with_values();
+  return thread != nullptr ? thread->specific.get(key) : real::pthread_getspecific(key);
 }
 
 PENSTOCK_INTERPOSED int pthread_setspecific(pthread_key_t key, const void* value) noexcept {
-  ProgramThread* thread = ProgramThread::current();
-  return thread != nullptr && thread->keeps_values() ? thread->specific.set(key, value)
-                                                     : real::pthread_setspecific(key, value);
+  ProgramThread* thread = caller_with_values();
+  return thread != nullptr ? thread->specific.set(key, value) : real::pthread_setspecific(key, value);
 }

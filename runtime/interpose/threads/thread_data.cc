@@ -14,6 +14,7 @@
 
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/real.h"
+#include "runtime/interpose/threads/program.h"
 #include "runtime/interpose/threads/program_thread.h"
 
 namespace penstock::interpose {
@@ -26,6 +27,7 @@ struct Place {
 
 constinit Real<void*(Place*)> real_tls_get_addr{"__tls_get_addr"};
 constinit Real<int(void (*)(void*), void*, void*)> real_thread_atexit{"__cxa_thread_atexit_impl"};
+constinit Real<void(int)> real_exit{"exit"};
 
 constexpr std::size_t kMostModules = 512;
 
@@ -39,6 +41,25 @@ struct Module {
   std::size_t alignment = 1;
 };
 constinit std::array<Module, kMostModules> modules;
+
+// A destructor of the C library's thread, which exit() runs for whichever of its fibers calls it.
+struct AtThreadExit {
+  void (*const destroy)(void*);
+  void* const object;
+};
+
+bool is_fiber_with_data() noexcept {
+  const ProgramThread* thread = ProgramThread::current();
+  return thread != nullptr && thread->keeps_values();
+}
+
+void destroy_unless_on_fiber(void* argument) {
+  auto* entry = static_cast<AtThreadExit*>(argument);
+  if (is_fiber_with_data()) return;
+  const AtThreadExit kept = *entry;
+  delete entry;
+  kept.destroy(kept.object);
+}
 
 std::string_view file_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
@@ -151,7 +172,7 @@ std::byte* ThreadData::block(std::size_t module) noexcept {
 using namespace penstock::interpose;
 
 PENSTOCK_INTERPOSED void* __tls_get_addr(penstock::interpose::Place* place) {
-  ProgramThread* thread = ProgramThread::any() ? ProgramThread::current() : nullptr;
+  ProgramThread* thread = ProgramThread::current();
   if (thread != nullptr && thread->keeps_values()) {
     if (std::byte* block = thread->data.block(place->module)) return block + place->offset;
   }
@@ -161,9 +182,21 @@ PENSTOCK_INTERPOSED void* __tls_get_addr(penstock::interpose::Place* place) {
 PENSTOCK_INTERPOSED int __cxa_thread_atexit_impl(void (*destroy)(void*), void* object, void* library) {
   if (WithoutThreadExit::active()) return 0;
   ProgramThread* thread = ProgramThread::current();
-  if (thread == nullptr || !thread->keeps_values()) return real_thread_atexit(destroy, object, library);
+  if (thread == nullptr || !thread->keeps_values()) {
+    if (!makes_fibers_of_threads()) return real_thread_atexit(destroy, object, library);
+    auto* entry = new (std::nothrow) AtThreadExit{destroy, object};
+    if (entry == nullptr) std::abort();  // as the C library does
+    return real_thread_atexit(destroy_unless_on_fiber, entry, library);
+  }
   auto* entry = new (std::nothrow) ProgramThread::AtExit{destroy, object, thread->at_exit};
-  if (entry == nullptr) std::abort();  // as the C library does
+  if (entry == nullptr) std::abort();
   thread->at_exit = entry;
   return 0;
+}
+
+PENSTOCK_INTERPOSED __attribute__((noreturn)) void exit(int status) noexcept {
+  ProgramThread* thread = ProgramThread::current();
+  if (thread != nullptr && thread->keeps_values()) thread->destroy_thread_data();
+  real_exit(status);
+  std::abort();
 }

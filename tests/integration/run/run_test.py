@@ -52,13 +52,13 @@ class Started:
 class Same(unittest.TestCase):
     """What a program prints does not depend on who runs it."""
 
-    def assert_same(self, told, *command):
+    def assert_same(self, told, *command, status=0):
         plain = run(*command)
-        self.assertEqual(plain.returncode, 0, plain.stdout + plain.stderr)
+        self.assertEqual(plain.returncode, status, plain.stdout + plain.stderr)
         for threads in THREADS:
             with self.subTest(threads=threads):
                 fibers = run(RUN, "--stats", "--threads", str(threads), *command)
-                self.assertEqual(fibers.returncode, 0, fibers.stdout + fibers.stderr)
+                self.assertEqual(fibers.returncode, status, fibers.stdout + fibers.stderr)
                 self.assertEqual(plain.stdout, fibers.stdout)
                 self.assertRegex(fibers.stderr, told)
 
@@ -67,6 +67,15 @@ class Same(unittest.TestCase):
 
     def test_python(self):
         self.assert_same("threads were fibers", PYTHON, os.path.join(HERE, "threads_program.py"))
+
+    def test_the_first_thread_ends_before_others(self):
+        for how in ("exits", "cancelled"):
+            self.assert_same("1 threads were fibers", os.path.join(FOLDER, "ends_without_main"), how)
+
+    def test_any_thread_ends_the_process(self):
+        for last in range(1, 5):
+            self.assert_same(f"{last} threads were fibers", os.path.join(FOLDER, "exits_in_a_thread"), str(last),
+                             status=last)
 
 
 class Parallel(unittest.TestCase):
@@ -181,31 +190,94 @@ class Server(unittest.TestCase):
 class Uwsgi(unittest.TestCase):
     """Processes that a master forks, each with its threads as fibers."""
 
-    def test_serves_and_stops(self):
-        address = f"127.0.0.1:{free_port()}"
-        server = subprocess.Popen(
-            [RUN, "uwsgi", "--plugin", "python3", "--http-socket", address, "--master", "--processes", "2", "--threads",
-             "100", "--die-on-term", "--disable-logging", "--need-app", "--wsgi-file", os.path.join(HERE, "sleepy.py")],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def start(self, *options, threads=1):
+        self.address = f"127.0.0.1:{free_port()}"
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8")
+        self.addCleanup(self.log.close)
+        self.server = subprocess.Popen(
+            [RUN, "--stats", "--threads", str(threads), "uwsgi", "--plugin", "python3", "--http-socket", self.address,
+             "--master", "--processes", "2", "--threads", "100", "--die-on-term", "--disable-logging", "--need-app",
+             "--wsgi-file", os.path.join(HERE, "sleepy.py"), *options], stdout=self.log, stderr=self.log)
+        self.addCleanup(self.stop)
+        self.eventually(lambda: run("curl", "-sf", f"http://{self.address}/").returncode == 0)
+
+    def stop(self):
+        self.server.terminate()
         try:
-            for _ in range(200):
-                if run("curl", "-sf", f"http://{address}/").returncode == 0:
-                    break
-                time.sleep(0.05)
-            said = run("ab", "-q", "-c", "150", "-n", "300", f"http://{address}/")
-            self.assertRegex(said.stdout, r"Complete requests:\s+300\n")
-            self.assertRegex(said.stdout, r"Failed requests:\s+0\n")
-            self.assertNotIn("Non-2xx", said.stdout)
-            with open(f"/proc/{server.pid}/task/{server.pid}/children", encoding="ascii") as file:
-                workers = file.read().split()
-            self.assertEqual(len(workers), 2)
-            for worker in workers:
-                self.assertLess(threads_of(worker), 20)
-        finally:
-            server.terminate()
-            self.assertIsNotNone(server.wait(20))
+            self.server.wait(20)
+        except subprocess.TimeoutExpired:
+            self.server.kill()
+            self.server.wait()
+            raise
+
+    def eventually(self, true, seconds=20):
+        until = time.monotonic() + seconds
+        while not true():
+            self.assertLess(time.monotonic(), until, self.said())
+            time.sleep(0.05)
+
+    def said(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def workers(self):
+        with open(f"/proc/{self.server.pid}/task/{self.server.pid}/children", encoding="ascii") as file:
+            return file.read().split()
+
+    def assert_serves(self, count):
+        said = run("ab", "-q", "-r", "-c", "100", "-n", str(count), f"http://{self.address}/").stdout
+        self.assertRegex(said, rf"Complete requests:\s+{count}\n")
+        self.assertRegex(said, r"Failed requests:\s+0\n")
+        self.assertNotIn("Non-2xx", said)
+
+    def test_serves_and_stops(self):
+        self.start()
+        self.assert_serves(300)
+        workers = self.workers()
+        self.assertEqual(len(workers), 2)
+        for worker in workers:
+            self.assertLess(threads_of(worker), 20)
+        self.stop()
         for worker in workers:
             self.assertFalse(os.path.exists(f"/proc/{worker}/task"))
+
+    def test_workers_that_served_enough_are_replaced(self):
+        for threads in (1, 2):
+            with self.subTest(threads=threads):
+                self.start("--max-requests", "200", "--min-worker-lifetime", "1", "--worker-reload-mercy", "10",
+                           threads=threads)
+                first = self.workers()
+                time.sleep(1)
+                # Whichever thread gets to that number ends the process, with all others cancelled and joined.
+                self.assert_serves(1000)
+                self.assertFalse(set(first) & set(self.workers()))
+                self.stop()
+                self.assertIn("The work of process", self.said())
+                self.assert_nobody_was_killed()
+
+    def test_reload(self):
+        for threads in (1, 2):
+            with self.subTest(threads=threads):
+                self.start("--worker-reload-mercy", "10", threads=threads)
+                first = self.workers()
+                self.server.send_signal(signal.SIGHUP)
+                self.eventually(lambda: "gracefully (RE)spawned uWSGI master" in self.said())
+                self.eventually(lambda: len(self.workers()) == 2)
+                self.assertFalse(set(first) & set(self.workers()))
+                self.assert_serves(200)
+                self.stop()
+                self.assert_nobody_was_killed()
+
+    def assert_nobody_was_killed(self):
+        for bad in ("NO MERCY", "DAMN", "terminate called"):
+            self.assertNotIn(bad, self.said())
+
+    def test_a_worker_that_hangs_is_killed(self):
+        self.start("--harakiri", "1")
+        self.assertNotEqual(run("curl", "-s", f"http://{self.address}/hang").returncode, 0)
+        self.assertIn("HARAKIRI ON", self.said())
+        self.eventually(lambda: len(self.workers()) == 2)
+        self.assert_serves(200)
 
 
 def free_port():

@@ -46,13 +46,14 @@ TEST_P(OnThreads, FibersWaitForOneDescriptor) {
 TEST_P(OnThreads, CloseEndsTheWaitsOfAll) {
   fiber::Threads threads(GetParam());
   Ends pair = socket_pair();
+  const int fd = pair.one.get();
   std::atomic<unsigned> waiting{0};
   std::vector<std::function<void()>> ends;
   for (unsigned i = 0; i < threads.size(); ++i) {
     ends.push_back(threads.start(
         [&] {
           ++waiting;
-          pollfd ready{pair.one.get(), POLLIN, 0};
+          pollfd ready{fd, POLLIN, 0};
           const int n = ::poll(&ready, 1, 10'000);
           EXPECT_TRUE(n == 1 && (ready.revents & POLLNVAL) != 0) << n << ' ' << ready.revents;
         },
