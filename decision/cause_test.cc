@@ -19,6 +19,9 @@ namespace {
 constexpr Duration kCeased = 500ms;
 constexpr double kCeasedLatencies = 5;
 
+// Of the calls that were usual: what comes back through the breaker begins with so many.
+constexpr double kReturn = 0.25;
+
 }  // namespace
 
 std::string_view to_string(CauseState state) {
@@ -72,9 +75,10 @@ CauseTest::Hold CauseTest::tick(const UpstreamSignals& signals, const CauseConte
   } else if (context.refusing && testing()) {
     end_test(step, Cause::full, kHoldOffUnidentified, "the upstream refuses calls, which is obeyed");
   } else if (before != BreakerState::closed && context.knee_test == KneeTest::act) {
-    // What was dead may have been overrun. Twice what went well before leaves room for those who come back.
+    // What was dead may have been overrun: from well below what went well before.
     returning_ = true;
-    begin_track(step, 2 * signals.usual_in_flight() + kFewestInFlight, Cause::none,
+    held_ = {};
+    begin_track(step, std::max<double>(kReturn * signals.usual_in_flight(), kFewestInFlight), Cause::none,
                 "the breaker closed: calls come back step by step");
     return hold_;
   }

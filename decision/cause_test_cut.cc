@@ -138,6 +138,12 @@ void CauseTest::begin_cut(Step& step, double throughput) {
                     step.context.min));
     return;
   }
+  if (n_ref_ <= kAboveKnee * knee) {
+    end_test(step, Cause::unidentified, told_nothing(),
+             format("%.0f calls in flight are no more than %.1f/s at %.3g s need", n_ref_, throughput,
+                    seconds(step.signals.usual_latency())));
+    return;
+  }
   looks_ = 0;
   knee_throughput_ = throughput;
   cut_to(step, limit);

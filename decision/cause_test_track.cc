@@ -25,6 +25,9 @@ constexpr double kRises = 0.5;
 constexpr double kVerifyAnswers = 40;
 // How often the level must turn over meanwhile.
 constexpr double kVerifyTurns = 0.7;
+// Of so many expected answers no more than this share came: the verdict can be told at once.
+constexpr double kThrashAnswers = 20;
+constexpr double kThrashes = 0.4;
 // Shortest hold-off after a verdict was taken back.
 constexpr Duration kWithdrawn = 15s;
 
@@ -38,6 +41,7 @@ constexpr Duration kLongestBlock = 8s;
 // Growth a block while latency is usual.
 constexpr double kGrowWell = 1.5;
 constexpr double kGrowFair = 1.2;
+constexpr double kGrowBack = 2.0;
 constexpr double kWellRatio = 1.2;
 // The step up that the slope is measured by; each kRegretEvery-th is larger.
 constexpr double kStep = 1.25;
@@ -73,11 +77,16 @@ constexpr Duration kDescendAgain = 10s;
 constexpr Duration kRemembered = 60s;
 // Latency that jumps by this at the same limit has another cause than the limit.
 constexpr double kJump = 3.0;
+// More calls, by this factor, than went well, and throughput below this share of what it was then: it thrashes.
+constexpr double kMore = 1.15;
+constexpr double kThrashed = 0.7;
 
 }  // namespace
 
 Duration CauseTest::block_length(const Step& step, double throughput) const {
-  const double latency = std::max(seconds(step.signals.latency()), seconds(step.signals.usual_latency()));
+  const double usual = seconds(step.signals.usual_latency());
+  // What comes back finds the latency of those that were cut off.
+  const double latency = returning_ ? usual : std::max(seconds(step.signals.latency()), usual);
   const double length = std::max(kBlockLatencies * latency, kBlockAnswers / std::max(throughput, 1.0));
   return std::clamp(from_seconds(length), kShortestBlock, kLongestBlock);
 }
@@ -117,8 +126,11 @@ void CauseTest::search(Step& step) {
   const double x = std::max(held_.throughput, 1e-3);
   const Duration needed =
       std::clamp<Duration>(from_seconds(std::max(kVerifyTurns * limit / x, kVerifyAnswers / x)), 300ms, 5s);
-  if (step.now - *drained_ < needed) return;
   const UpstreamSignals::Span span = step.signals.since(*drained_);
+  // An innocent one answers no fewer while more are in flight.
+  const double expected = x * span.seconds;
+  const bool thrashes = expected >= kThrashAnswers && static_cast<double>(span.ok) < kThrashes * expected;
+  if (step.now - *drained_ < needed && !thrashes) return;
   if (span.in_flight < kBinding * limit && counts.waiting == 0) {
     end_test(step, Cause::unidentified, told_nothing(), "fewer calls came than the limit allows");
     return;
@@ -164,6 +176,7 @@ void CauseTest::begin_track(Step& step, double limit, Cause verdict, std::string
   base_.reset();
   slopes_ = slope_sum_ = slope_squares_ = 0;
   following_ = probes_ = 0;
+  ceiling_ = 0;
   settled_latency_ = settled_throughput_ = 0;
   unbound_since_.reset();
   next_block(step, 1);
@@ -218,7 +231,10 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
                              ? seconds(block.mean_latency())
                              : std::max(seconds(step.signals.latency()), block.in_flight / (throughput + 0.1));
   if (latency <= kUsualRatio * w_b) {
-    level_ = std::min(level_ * (latency <= kWellRatio * w_b ? kGrowWell : kGrowFair), 1e7);
+    const double well = returning_ ? kGrowBack : kGrowWell;
+    if (bound_ticks_ * 2 >= block_ticks_) held_ = Block{block.in_flight, 0, throughput, static_cast<double>(block.ok)};
+    const double highest = step.now < ceiling_until_ ? std::max(level_, ceiling_) : 1e7;
+    level_ = std::min(level_ * (latency <= kWellRatio * w_b ? well : kGrowFair), highest);
     base_.reset();
     slopes_ = slope_sum_ = slope_squares_ = 0;
     following_ = 0;
@@ -233,9 +249,23 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
   if (returning_) {
     returning_ = false;
     if (step.now >= ours_until_) {
-      end_test(step, Cause::none, 0s,
-               format("latency is %.3g s at %d calls in flight, usually %.3g s: the test decides", latency,
-                      *hold_.limit, w_b));
+      if (block.in_flight < kFewestInFlight) {
+        end_test(step, Cause::none, 0s,
+                 format("latency is %.3g s at %d calls in flight, usually %.3g s: the test decides", latency,
+                        *hold_.limit, w_b));
+        return;
+      }
+      if (held_.calls < kFewestReference) {
+        doubt(step, block,
+              format("latency is %.3g s at %d calls in flight, usually %.3g s", latency, *hold_.limit, w_b));
+        return;
+      }
+      // The way up was the experiment.
+      n_ref_ = held_.in_flight;
+      evidence_.x_ref = held_.throughput;
+      evidence_.calls_ref = held_.calls;
+      verify(step, block);
+      held_ = {};
       return;
     }
     decide(step, CauseState::track, Cause::ours,
@@ -244,6 +274,16 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
            format("verdict ours less than %.0f s ago", seconds(kRemembered)), "throughput follows the limit");
   }
   if (hold_.verdict == Cause::ours) ours_until_ = step.now + kRemembered;
+  if (held_.calls > 0 && block.in_flight > kMore * held_.in_flight && throughput < kThrashed * held_.throughput &&
+      hold_.verdict == Cause::ours) {
+    // It thrashes there, and is not to come near for a while.
+    level_ = ceiling_ = held_.in_flight;
+    ceiling_until_ = step.now + kDescendAgain;
+    held_ = {};
+    base_.reset();
+    next_block(step, 1);
+    return;
+  }
   if (settled_latency_ > 0 && latency > kJump * settled_latency_ && throughput < 0.6 * settled_throughput_) {
     // Capacity went away: what is still in the upstream has to drain first.
     level_ = std::max(level_ / 2, static_cast<double>(step.context.min));
@@ -265,6 +305,10 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
       return;
     }
     const bool low = level_ < 2 * kFewestInFlight || level_ < step.signals.usual_in_flight();
+    if (ceiling_ > 0) {
+      next_block(step, step.now < ceiling_until_ ? 1 : kStep);
+      return;
+    }
     next_block(step, low ? kDouble : ++probes_ % kRegretEvery == 0 ? kRegret : kStep);
     return;
   }

@@ -242,6 +242,9 @@ class CauseTest {
   int doubts_ = 0;
   int probes_ = 0;
   Instant descend_at_{};
+  // Calls in flight above which it thrashed; not beyond them until then.
+  double ceiling_ = 0;
+  Instant ceiling_until_{};
   Instant ours_until_{};
   double settled_latency_ = 0;
   double settled_throughput_ = 0;
