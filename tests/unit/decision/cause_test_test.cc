@@ -352,5 +352,62 @@ TEST_F(DrivenTest, WhatTheBreakerCutsOffComesBackStepByStep) {
   run_to(32, false);
 }
 
+// Far more is asked of it than it can serve; with n above 24 in flight it serves 480 / (1 + (n - 24) / 6) a second.
+class ThrashingTest : public DrivenTest {
+ protected:
+  void thrash_to(double until) {
+    for (; now_ < until - 1e-9; now_ += 0.1) {
+      const int n = test_.holds().limit.value_or(1000);
+      const double throughput = std::min(n / 0.05, 480 / (1 + std::max(n - 24, 0) / 6.0));
+      owed_ += throughput / 10;
+      const auto ok = static_cast<int>(owed_);
+      owed_ -= ok;
+      answered_ += ok;
+      most_ = std::max(most_, n);
+      counts_.attempts += 80;
+      counts_.ok += ok;
+      counts_.in_flight = n;
+      counts_.waiting = 100;
+      counts_.latency += from_seconds(ok * n / throughput);
+      counts_.mean_age = from_seconds(n / throughput / 2);
+      const Instant at = Instant{} + from_seconds(now_);
+      context_.wall = from_seconds(now_);
+      signals_.tick(counts_, test_.unusual(), at);
+      test_.tick(signals_, context_, at);
+    }
+  }
+
+  double owed_ = 0;
+  int answered_ = 0;
+  int most_ = 0;
+};
+
+TEST_F(ThrashingTest, WhatWasOverrunFindsItsKneeOnTheWayBackAndIsNotLedIntoThrashingAgain) {
+  for (; now_ < 20 - 1e-9; now_ += 0.1) {
+    counts_.attempts += 80;
+    counts_.ok += 80;
+    counts_.in_flight = 40;
+    counts_.latency += from_seconds(80 * 0.05);
+    counts_.mean_age = from_seconds(0.025);
+    signals_.tick(counts_, test_.unusual(), Instant{} + from_seconds(now_));
+    test_.tick(signals_, context_, Instant{} + from_seconds(now_));
+  }
+  context_.breaker = BreakerState::open;
+  thrash_to(22);
+  context_.breaker = BreakerState::closed;
+  thrash_to(22.1);
+  ASSERT_EQ(test_.holds().state, CauseState::track);
+  EXPECT_LE(*test_.holds().limit, 12);
+  most_ = 0;
+  thrash_to(26);
+  EXPECT_EQ(test_.holds().verdict, Cause::ours) << "the way up was the experiment";
+  EXPECT_LE(most_, 60);
+  answered_ = most_ = 0;
+  thrash_to(86);
+  EXPECT_EQ(test_.holds().verdict, Cause::ours);
+  EXPECT_GE(answered_, 0.7 * 480 * 60);
+  EXPECT_LE(most_, 48) << "twice the knee";
+}
+
 }  // namespace
 }  // namespace penstock::decision
