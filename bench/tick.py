@@ -1,6 +1,6 @@
 """What deciding costs, CPU time of one core: one turn of the fleet's tests for causes on the controller, and one tick of a
-node, ten of which a second look at its upstreams while calls run. `guards` is the part of a tick that decides, with its
-data in the caches."""
+node, ten of which a second look at its upstreams while calls run: as it comes, and with nothing in the caches. `guards` is
+the part of a tick that decides, with its data in the caches."""
 
 import json
 import subprocess
@@ -11,8 +11,8 @@ import report
 TARGETS = ["bench-fleet-turn", "bench-node-tick", "bench-guard-tick"]
 # Nodes, upstreams of each, and how many of these are in trouble.
 FLEETS = [(20, 10, 1), (100, 100, 5), (1000, 100, 0), (1000, 100, 10), (1000, 100, 100)]
-# Of 100 upstreams of a node.
-TROUBLED = [0, 50, 100]
+# Of 100 upstreams of a node: how many are in trouble, and calls a second to each.
+NODES = [(0, 0), (0, 20), (50, 20), (100, 20)]
 
 
 def run(build, options):
@@ -29,9 +29,12 @@ def run(build, options):
             turn = told("bench-fleet-turn", nodes, upstreams, troubled)
             rows.add(f"{nodes} nodes x {upstreams}, {troubled} in trouble", "controller", turn_ms=turn["turn_ms"],
                      longest_turn_ms=turn["longest_turn_ms"])
-        for troubled in TROUBLED:
-            for program, subject in (("bench-node-tick", "node"), ("bench-guard-tick", "guards")):
-                tick = told(program, 100, troubled)
-                rows.add(f"100 upstreams, {troubled} in trouble", subject, tick_us=tick["tick_us"],
+        for troubled, calls in NODES:
+            ticks = [(f"node, {caches}", "bench-node-tick", (calls, caches)) for caches in ("warm", "cold")]
+            if calls:
+                ticks.append(("guards", "bench-guard-tick", ()))
+            for subject, program, arguments in ticks:
+                tick = told(program, 100, troubled, *arguments)
+                rows.add(f"100 upstreams, {calls} calls/s, {troubled} in trouble", subject, tick_us=tick["tick_us"],
                          p99_tick_us=tick["p99_tick_us"])
     return rows.medians()

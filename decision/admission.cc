@@ -82,7 +82,7 @@ std::string_view to_string(RejectReason reason) {
 }
 
 struct Admission::State {
-  State(const QueuePolicy& policy, int limit, ShareOf shares) : queue(policy, shares), limit(limit) {}
+  State(const QueuePolicy& policy, int limit, ShareOf shares) : limit(limit), queue(policy, shares) {}
 
   // From this moment on the deadline cannot be met.
   Instant hopeless_at(const Ticket& ticket) const {
@@ -128,9 +128,9 @@ struct Admission::State {
     return from_seconds(std::min(estimate, seconds(kLongestRetryAfter)));
   }
 
-  WaitQueue queue;
   int limit;
   int in_flight = 0;
+  WaitQueue queue;
   ShortestService service;
   CompletionRate completions;
 };
@@ -225,6 +225,8 @@ void Admission::set_shares(const std::vector<double>& weights) { state_->queue.s
 
 const Shares& Admission::shares() const { return state_->queue.shares(); }
 int Admission::queue_length(Tenant tenant) const { return state_->queue.size(tenant); }
+void Admission::prefetch() const { __builtin_prefetch(state_.get()); }
+
 int Admission::limit() const { return state_->limit; }
 int Admission::in_flight() const { return state_->in_flight; }
 int Admission::queue_length() const { return state_->queue.size(); }

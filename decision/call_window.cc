@@ -2,30 +2,54 @@
 
 namespace penstock::decision {
 
+CallWindow::Sums& CallWindow::Sums::operator+=(const Sums& more) {
+  ended += more.ended;
+  failed += more.failed;
+  timed += more.timed;
+  slow += more.slow;
+  return *this;
+}
+
+CallWindow::Sums& CallWindow::Sums::operator-=(const Sums& less) {
+  ended -= less.ended;
+  failed -= less.failed;
+  timed -= less.timed;
+  slow -= less.slow;
+  return *this;
+}
+
 void CallWindow::set_window(Duration window) {
   if (window == window_) return;
   window_ = window;
   clear();
 }
 
-CallWindow::Sums& CallWindow::at(Instant now) {
-  const std::int64_t n = number(now);
-  Bucket& bucket = buckets_[static_cast<std::size_t>(((n % kBuckets) + kBuckets) % kBuckets)];
-  if (bucket.number != n) bucket = Bucket{n, {}};
-  return bucket.sums;
+void CallWindow::clear() {
+  buckets_ = {};
+  summed_ = -1;
+  total_ = {};
 }
 
-CallWindow::Sums CallWindow::sums(Instant now) const {
+void CallWindow::add(const Sums& calls, Instant now) {
   const std::int64_t n = number(now);
-  Sums total;
-  for (const Bucket& bucket : buckets_) {
-    if (bucket.number <= n - kBuckets || bucket.number > n) continue;
-    total.ended += bucket.sums.ended;
-    total.failed += bucket.sums.failed;
-    total.timed += bucket.sums.timed;
-    total.slow += bucket.sums.slow;
+  Bucket& bucket = buckets_[static_cast<std::size_t>(((n % kBuckets) + kBuckets) % kBuckets)];
+  if (bucket.number != n) {
+    if (within(bucket.number, summed_)) total_ -= bucket.sums;
+    bucket = Bucket{n, {}};
   }
-  return total;
+  bucket.sums += calls;
+  if (within(n, summed_)) total_ += calls;
+}
+
+CallWindow::Sums CallWindow::sums(Instant now) {
+  const std::int64_t n = number(now);
+  if (n == summed_) return total_;
+  total_ = {};
+  for (const Bucket& bucket : buckets_) {
+    if (within(bucket.number, n)) total_ += bucket.sums;
+  }
+  summed_ = n;
+  return total_;
 }
 
 }  // namespace penstock::decision

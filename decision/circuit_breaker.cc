@@ -6,6 +6,7 @@
 
 #include "decision/circuit_breaker_state.h"
 #include "penstock/decision/call_lane.h"
+#include "penstock/decision/prefetch.h"
 
 namespace penstock::decision {
 
@@ -47,8 +48,6 @@ bool CircuitBreaker::begin(Call& call, Duration patience, Instant now) {
   call.started = now;
   call.patience = std::min(patience, s.timeout);
   call.probe = probe;
-  call.bin = 0;
-  call.slow = false;
   call.era = s.era;
   s.add_patience(call.patience, 1);
   s.calls.append(call);
@@ -60,23 +59,23 @@ bool CircuitBreaker::begin(Call& call, Duration patience, Instant now) {
 void CircuitBreaker::end(Call& call, CallOutcome outcome, Instant now) {
   State& s = *state_;
   const Duration age = now - call.started;
-  s.age(call, Usefulness::bin_of(age));
+  const int seen = call.list->bin(call);
+  const int bin = std::max(seen, Usefulness::bin_of(age));
+  s.survived(call.started, call.era, seen, bin);
+  const bool known_slow = call.list->slow(call);
   call.list->remove(call);
   const bool ok = outcome == CallOutcome::ok;
-  if (s.counts(call)) {
+  if (s.counts(call.era)) {
     if (ok && age <= call.patience) {
-      s.usefulness.succeeded(call.bin, call.started, now);
+      s.usefulness.succeeded(bin, call.started, now);
     } else if (outcome == CallOutcome::cancelled) {
-      s.usefulness.gone(call.bin, call.started);
+      s.usefulness.gone(bin, call.started);
     } else {
-      s.usefulness.failed(call.bin, call.started, outcome == CallOutcome::error);
+      s.usefulness.failed(bin, call.started, outcome == CallOutcome::error);
     }
     if (outcome != CallOutcome::cancelled) {
-      CallWindow::Sums& sums = s.window.at(now);
-      ++sums.ended;
-      if (!ok) ++sums.failed;
-      if (!call.slow) ++sums.timed;
-      if (!call.slow && s.policy.slow_call && age > s.policy.slow_call->over) ++sums.slow;
+      const bool slow = !known_slow && s.policy.slow_call && age > s.policy.slow_call->over;
+      s.window.add({.ended = 1, .failed = ok ? 0 : 1, .timed = known_slow ? 0 : 1, .slow = slow ? 1 : 0}, now);
     }
     if (ok && s.state == BreakerState::closed) s.usual.add(age);
     if (ok && s.state != BreakerState::closed) {
@@ -110,9 +109,7 @@ CircuitBreaker::Collected CircuitBreaker::collect(CallLane& lane, Instant now) {
       {.begun = told.begun, .succeeded = told.succeeded, .starts = told.starts, .last_success = told.last});
   if (told.begun != 0) s.add_patience(told.patience, told.begun);
   if (told.succeeded != 0) {
-    CallWindow::Sums& sums = s.window.at(now);
-    sums.ended += told.succeeded;
-    sums.timed += told.succeeded;
+    s.window.add({.ended = told.succeeded, .timed = told.succeeded}, now);
     s.usual.add(told.ages, told.succeeded);
   }
   return {told.begun, told.succeeded, told.starts, told.ages};
@@ -190,6 +187,20 @@ void CircuitBreaker::set_policy(const BreakerPolicy& policy, Duration timeout, I
   if (s.state == BreakerState::open) s.probe_due = std::min(s.probe_due, now + s.jittered(policy.open));
 }
 
+void CircuitBreaker::prefetch() const {
+  const State& s = *state_;
+  decision::prefetch(&s, &s.usefulness);
+  s.usefulness.prefetch();
+  s.window.prefetch();
+}
+
+bool CircuitBreaker::prefetch_aged(Instant now) const {
+  state_->calls.prefetch_aged(now);
+  return state_->usefulness.prefetch_bins();
+}
+
+void CircuitBreaker::prefetch_aged(const CallLane& lane, Instant now) const { lane.list_.prefetch_aged(now); }
+
 BreakerState CircuitBreaker::state() const { return state_->state; }
 bool CircuitBreaker::dead() const { return state_->state != BreakerState::closed && state_->dead; }
 BreakerForce CircuitBreaker::forced() const { return state_->forced; }
@@ -218,8 +229,8 @@ std::optional<double> CircuitBreaker::usefulness() const {
 Duration CircuitBreaker::patience() const { return state_->typical_patience(); }
 
 Duration CircuitBreaker::oldest(Instant now) const {
-  const Call* first = state_->calls.first();
-  return first ? now - first->started : Duration::zero();
+  const Instant started = state_->calls.oldest();
+  return started < Instant::max() ? now - started : Duration::zero();
 }
 
 std::optional<CircuitBreaker::Transition> CircuitBreaker::take_transition() {

@@ -24,23 +24,17 @@ constexpr double kPatienceWeight = 1.0 / 32;
 }  // namespace
 
 CircuitBreaker::State::State(const BreakerPolicy& policy, Duration timeout, std::uint64_t seed)
-    : policy(policy), timeout(timeout), random(seed), window(policy.window) {
+    : policy(policy), timeout(timeout), window(policy.window), random(seed) {
   probes.reserve(static_cast<std::size_t>(std::max(policy.probes, 1)));
 }
 
-void CircuitBreaker::State::mark_slow(Call& call, Instant now) {
-  if (call.slow) return;
-  call.slow = true;
-  if (!counts(call)) return;
-  CallWindow::Sums& sums = window.at(now);
-  ++sums.timed;
-  ++sums.slow;
-}
-
 void CircuitBreaker::State::age_all(CallList& list, Instant now) {
-  list.for_each_aged(Usefulness::kEdges, now, [&](Call& call, int bin) { age(call, bin); });
+  list.for_each_aged(Usefulness::kEdges, now,
+                     [&](const CallList::Aged& call, int bin) { survived(call.started, call.era, bin - 1, bin); });
   if (!policy.slow_call) return;
-  list.for_each_slow(policy.slow_call->over, now, [&](Call& call) { mark_slow(call, now); });
+  list.for_each_slow(policy.slow_call->over, now, [&](const CallList::Aged& call) {
+    if (counts(call.era)) window.add({.timed = 1, .slow = 1}, now);
+  });
 }
 
 void CircuitBreaker::State::add_patience(Duration sum, std::int64_t calls) {

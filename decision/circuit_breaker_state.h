@@ -23,14 +23,13 @@ struct CircuitBreaker::State {
   State(const BreakerPolicy& policy, Duration timeout, std::uint64_t seed);
 
   // Calls that began before the last close by probes say nothing about the upstream as it is now.
-  bool counts(const Call& call) const { return call.era >= first_era; }
+  bool counts(std::uint32_t call_era) const { return call_era >= first_era; }
 
-  void age(Call& call, int bin) {
-    for (; call.bin < bin; ++call.bin) {
-      if (counts(call)) usefulness.survived(call.bin, call.started);
-    }
+  // A call leaves the bins from `from` to `to` alive.
+  void survived(Instant started, std::uint32_t call_era, int from, int to) {
+    if (!counts(call_era)) return;
+    for (; from < to; ++from) usefulness.survived(from, started);
   }
-  void mark_slow(Call& call, Instant now);
   void age_all(CallList& list, Instant now);
 
   void add_patience(Duration sum, std::int64_t calls);
@@ -68,21 +67,23 @@ struct CircuitBreaker::State {
 
   BreakerPolicy policy;
   Duration timeout;
-  std::uint64_t random;
 
   BreakerState state = BreakerState::closed;
   BreakerForce forced = BreakerForce::automatic;
-  std::deque<Transition> transitions;
-
-  CallList calls;
-  // Which rule for slow calls lanes have last been looked at by.
-  std::uint32_t slow_rule = 0;
-  CallWindow window;
-  Usefulness usefulness;
-  UsualLatency usual;
   double patience = 0;
   std::optional<Instant> below_since;
   Instant ticked{};
+  std::optional<Instant> slow_start;
+  std::deque<Transition> transitions;
+  CallList calls;
+  // A tick of a closed breaker reads what stands above, the beginnings of these two, and little else.
+  Usefulness usefulness;
+  CallWindow window;
+
+  // Which rule for slow calls lanes have last been looked at by.
+  std::uint32_t slow_rule = 0;
+  std::uint64_t random;
+  UsualLatency usual;
 
   // Grows with every change that sets calls apart.
   std::uint32_t era = 0;
@@ -106,7 +107,6 @@ struct CircuitBreaker::State {
   int probes_succeeded = 0;
   int probes_failed = 0;
 
-  std::optional<Instant> slow_start;
   double credit = 0;
 };
 

@@ -86,7 +86,7 @@ void TokenBucket::refused(Instant now, std::optional<Duration> retry_after) {
 
 void TokenBucket::tick(Instant now, std::int64_t pending) {
   if (!rate_) {
-    if (now - quiet_since_ > 1s) return;
+    if (now - quiet_since_ > kFirst) return;
     const Slot second = sum(now, kSlots);
     if (second.refused < kFewest || refused_share(now) < kShare) return;
     // Of what the window has seen: a service that has just started has not called for a second.

@@ -4,6 +4,8 @@
 #include <limits>
 #include <utility>
 
+#include "penstock/decision/prefetch.h"
+
 namespace penstock::decision {
 namespace {
 
@@ -39,14 +41,28 @@ CallOutcome to_breaker(GuardedOutcome outcome) {
 }  // namespace
 
 UpstreamGuard::UpstreamGuard(const UpstreamPolicy& policy, bool guarded, bool shadow, std::uint64_t seed)
-    : policy_(policy),
+    : breaker_(breaker_policy(policy, guarded), policy.timeout, seed),
       guarded_(guarded),
       shadow_(shadow),
       bulkhead_(kUnbounded),
-      breaker_(breaker_policy(policy, guarded), policy.timeout, seed),
-      retries_(policy.retry_budget),
+      policy_(policy),
       queue_(queue_policy(shadow ? kUnbounded : limit_in_force())),
-      admission_(queue_, shadow ? kUnbounded : limit_in_force()) {}
+      admission_(queue_, shadow ? kUnbounded : limit_in_force()),
+      retries_(policy.retry_budget) {}
+
+void UpstreamGuard::prefetch() const {
+  decision::prefetch(this, &policy_.retry_budget);
+  test_.prefetch();
+  decision::prefetch(&queue_, &bucket_);
+  bucket_.prefetch();
+  signals_.prefetch();
+}
+
+void UpstreamGuard::prefetch_parts() const {
+  breaker_.prefetch();
+  admission_.prefetch();
+  signals_.prefetch_samples();
+}
 
 int UpstreamGuard::limit_in_force() const {
   if (!guarded_) return kUnbounded;
@@ -207,7 +223,7 @@ std::int64_t UpstreamGuard::pending(Instant now) const {
 void UpstreamGuard::tick(const Tick& tick, Verdicts& decided) {
   breaker_.tick(tick.now, tick.memory_pressure);
   signals_.tick(counts(tick.now), test_.unusual() || directive_, tick.now);
-  bucket_.tick(tick.now, pending(tick.now));
+  bucket_.tick(tick.now, bucket_.asks_pending(tick.now) ? pending(tick.now) : 0);
   admission_.expire(tick.now, decided);
   if (guarded_) {
     bulkhead_ = tick.bulkhead;

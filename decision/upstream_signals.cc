@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "penstock/decision/prefetch.h"
+
 namespace penstock::decision {
 namespace {
 
@@ -66,12 +68,15 @@ void UpstreamSignals::tick(const UpstreamCounts& counts, bool frozen, Instant no
     usual_in_flight_ = std::max(usual_in_flight_, static_cast<double>(counts.in_flight));
   }
 
-  const std::int64_t in_flight_sum = first ? 0 : sample(0).in_flight_sum;
+  in_flight_sum_ += counts.in_flight;
   newest_ = (newest_ + 1) % kHistory;
   kept_ = std::min(kept_ + 1, kHistory);
-  samples_[newest_] = {
-      now, counts.attempts, counts.ok, counts.failed, counts.refused, counts.latency, in_flight_sum + counts.in_flight};
+  samples_[newest_] = {now, counts.attempts, counts.ok, counts.failed, counts.refused, counts.latency, in_flight_sum_};
 }
+
+void UpstreamSignals::prefetch() const { decision::prefetch(this, samples_.data()); }
+
+void UpstreamSignals::prefetch_samples() const { __builtin_prefetch(&samples_[(newest_ + 1) % kHistory], 1); }
 
 std::size_t UpstreamSignals::back_to(Instant at) const {
   // The first guess is right while ticks come in time.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace penstock::decision {
 namespace {
@@ -61,12 +62,11 @@ void Usefulness::leave(Bin& bin, Instant started) {
 }
 
 void Usefulness::without_success(Bin& bin, double& sum, double& run_sum) {
-  if (bin.run == 0) bin.run_level = std::min(0.99, (bin.success + 0.5) / (bin.left() + 1));
-  ++bin.run;
+  if (bin.run == 0) bin.run_log = std::log1p(-std::min(0.99, (bin.success + 0.5) / (bin.left() + 1)));
+  if (bin.run < std::numeric_limits<std::int32_t>::max()) ++bin.run;
   sum += 1;
   run_sum += 1;
-  if (bin.success > 0 && bin.run >= kShortestRun &&
-      static_cast<double>(bin.run) * std::log1p(-bin.run_level) < std::log(kRunChance)) {
+  if (bin.success > 0 && bin.run >= kShortestRun && static_cast<double>(bin.run) * bin.run_log < std::log(kRunChance)) {
     bin.success = 0;
     bin.failure = bin.run_failure;
     bin.survivor = bin.run_survivor;
@@ -100,7 +100,7 @@ void Usefulness::succeeded(int bin, Instant started, Instant now) {
 
 void Usefulness::tell(const Short& calls) {
   Bin& b = bins_[0];
-  b.in_flight += calls.begun - calls.succeeded;
+  b.in_flight += static_cast<std::int32_t>(calls.begun - calls.succeeded);
   b.starts += calls.starts;
   if (calls.succeeded == 0) return;
   used_ = std::max(used_, 1);

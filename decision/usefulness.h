@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "penstock/decision/prefetch.h"
 #include "penstock/decision/time.h"
 
 // F, the probability that a call succeeds before its caller's patience ends.
@@ -89,20 +90,29 @@ class Usefulness {
 
   static Duration horizon(Duration patience);
 
+  // What a tick reads when all is well; then what it reads besides, if anything.
+  void prefetch() const { decision::prefetch(this, &bins_[1]); }
+  bool prefetch_bins() const {
+    if (used_ <= 1) return false;
+    decision::prefetch(&bins_[1], bins_.data() + used_);
+    return true;
+  }
+
  private:
-  struct Bin {
+  // A line of the cache.
+  struct alignas(64) Bin {
     double success = 0;
     double failure = 0;
     double survivor = 0;
     // Since the last success in this bin.
     double run_failure = 0;
     double run_survivor = 0;
-    std::int64_t run = 0;
-    // P(success) in the bin when the run began.
-    double run_level = 0;
+    std::int32_t run = 0;
     // Calls in it now, and the sum of their starts in microseconds.
-    std::int64_t in_flight = 0;
+    std::int32_t in_flight = 0;
     std::int64_t starts = 0;
+    // Logarithm of P(no success) of a call in the bin when the run began.
+    double run_log = 0;
 
     double left() const { return success + failure + survivor; }
   };
@@ -113,8 +123,7 @@ class Usefulness {
   void leave(Bin& bin, Instant started);
   void count_fruitless(Instant started);
 
-  std::array<Bin, kBins> bins_{};
-  // The others have no evidence.
+  // Bins from here on have no evidence.
   int used_ = 0;
   std::optional<Instant> decayed_;
   Instant last_success_{};
@@ -122,6 +131,7 @@ class Usefulness {
   // Start of the first of them.
   Instant fruitless_since_{};
   std::int64_t fruitless_fast_ = 0;
+  std::array<Bin, kBins> bins_{};
 };
 
 }  // namespace penstock::decision

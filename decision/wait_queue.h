@@ -95,13 +95,13 @@ class WaitQueue {
   Ticket* next_of(const Class& c, Instant now) const;
   Ticket* last_served(const Class& c, Instant now) const;
 
+  int size_ = 0;
   QueuePolicy policy_;
   Shares shares_;
   // By priority, and in it by tenant.
   std::vector<Class> classes_;
   // Tenants of which somebody waits, a bit each.
   std::array<std::uint64_t, kPriorities> waiting_{};
-  int size_ = 0;
   std::uint64_t sequence_ = 0;
 };
 

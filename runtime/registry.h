@@ -21,7 +21,9 @@
 #include "penstock/spin_lock.h"
 #include "penstock/upstream.h"
 #include "runtime/admission/node_door.h"
+#include "runtime/telemetry/process_metrics.h"
 #include "runtime/telemetry/shards.h"
+#include "runtime/upstream/upstream_access.h"
 
 namespace penstock {
 
@@ -102,6 +104,7 @@ class Registry {
   void record(const NodeDecision& decision);
   Duration measure_run_delay();
   std::int64_t resident_memory(Instant now);
+  void list_ticked();
   void register_metrics();
 
   MetricsRegistry& metrics_;
@@ -117,6 +120,11 @@ class Registry {
   std::shared_ptr<const Snapshot> snapshot_;
 
   // Of tick().
+  // Of the policy of that version.
+  std::uint64_t ticked_version_ = 0;
+  std::vector<Pool*> ticked_pools_;
+  std::vector<UpstreamAccess::Ticked> ticked_;
+  telemetry::ResidentMemory resident_;
   decision::RequestMemory memory_;
   Instant next_give_back_{};
   decision::TestCalendar calendar_;

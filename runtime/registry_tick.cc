@@ -51,18 +51,14 @@ void Registry::run_ticker() {
 }
 
 void Registry::tick(Instant now) {
-  const std::vector<Pool*> pools = this->pools();
-  const std::vector<Upstream*> upstreams = this->upstreams();
+  if (ticked_version_ != revision()) list_ticked();
   std::int64_t budget = 0;
   int in_pools = 0;
-  for (const Pool* pool : pools) {
+  for (const Pool* pool : ticked_pools_) {
     budget += PoolAccess::memory_bytes(*pool);
     in_pools += pool->in_flight() + pool->queue_length();
   }
-  std::vector<UpstreamAccess::Load> loads;
-  loads.reserve(upstreams.size());
-  int in_calls = 0;
-  for (Upstream* upstream : upstreams) in_calls += loads.emplace_back(UpstreamAccess::load(*upstream, now)).calls;
+  const int in_calls = UpstreamAccess::load(ticked_, now);
   // Work that no pool admitted shows in its calls only.
   const int in_flight = std::max(in_pools, in_calls);
   const std::int64_t resident = resident_memory(now);
@@ -86,40 +82,49 @@ void Registry::tick(Instant now) {
   bool in_trouble = false;
   const Duration wall = std::chrono::system_clock::now().time_since_epoch();
 
-  for (std::size_t i = 0; i < upstreams.size(); ++i) {
+  for (const UpstreamAccess::Ticked& ticked : ticked_) {
     // What may be in or waiting for it is bounded by memory; the policy's max bounds only what is in it.
-    const auto& [calls, min, share] = loads[i];
+    const auto& [calls, min, share] = ticked.load;
     const int most =
         decision::bulkhead(share, min, std::numeric_limits<int>::max(), for_requests, (in_flight - calls) * each, each);
-    const std::string& name = upstreams[i]->name();
-    const UpstreamAccess::Asks asks = UpstreamAccess::tick(*upstreams[i], {.now = now,
-                                                                           .wall = wall,
-                                                                           .memory_pressure = pressure,
-                                                                           .bulkhead = most,
-                                                                           .run_delay = run_delay,
-                                                                           .may_test = calendar_.may_test(name)});
+    const std::string& name = ticked.upstream->name();
+    const UpstreamAccess::Asks asks = UpstreamAccess::tick(*ticked.upstream, {.now = now,
+                                                                              .wall = wall,
+                                                                              .memory_pressure = pressure,
+                                                                              .bulkhead = most,
+                                                                              .run_delay = run_delay,
+                                                                              .may_test = calendar_.may_test(name)});
     in_trouble = in_trouble || asks.in_trouble || asks.testing;
     if (asks.wants_test || asks.testing) calendar_.ask(name, asks.testing, wall);
   }
   calendar_.resolve();
   in_trouble_.store(in_trouble, std::memory_order_relaxed);
-  for (Pool* pool : pools) {
+  for (Pool* pool : ticked_pools_) {
     // Of less memory than the pools were promised, each has its share.
     const double share = static_cast<double>(for_requests) / static_cast<double>(budget);
     PoolAccess::tick(*pool, now, each, std::min(1.0, share));
   }
 }
 
+// A version that comes meanwhile is listed by the next tick.
+void Registry::list_ticked() {
+  const std::uint64_t version = revision();
+  ticked_pools_ = pools();
+  ticked_.clear();
+  for (Upstream* upstream : upstreams()) ticked_.push_back({.upstream = upstream, .load = {}});
+  ticked_version_ = version;
+}
+
 // What ended requests left to the allocator would look like memory in use for ever: near the limit it is given back.
 std::int64_t Registry::resident_memory(Instant now) {
-  auto resident = static_cast<std::int64_t>(telemetry::resident_bytes());
+  auto resident = static_cast<std::int64_t>(resident_.bytes());
   const std::int64_t limit = memory_limit_.load(std::memory_order_relaxed);
   if (limit <= 0 || now < next_give_back_ || static_cast<double>(resident) < kNearLimit * static_cast<double>(limit)) {
     return resident;
   }
   next_give_back_ = now + kGiveBackEvery;
   if (telemetry::give_back_free_memory(limit / kWorthGivingBack)) {
-    resident = static_cast<std::int64_t>(telemetry::resident_bytes());
+    resident = static_cast<std::int64_t>(resident_.bytes());
   }
   return resident;
 }

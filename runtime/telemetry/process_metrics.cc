@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <array>
+#include <charconv>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -69,6 +71,26 @@ std::optional<double> open_descriptors() {
 std::uint64_t resident_bytes() {
   static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   return number(word(read_proc("/proc/self/statm"), 1)) * page;
+}
+
+ResidentMemory::~ResidentMemory() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+std::uint64_t ResidentMemory::bytes() {
+  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  if (fd_ < 0) fd_ = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  std::array<char, 128> text;
+  const ssize_t size = fd_ < 0 ? -1 : ::pread(fd_, text.data(), text.size(), 0);
+  std::uint64_t pages = 0;
+  if (size > 0) {
+    const std::string_view second = word({text.data(), static_cast<std::size_t>(size)}, 1);
+    std::from_chars(second.data(), second.data() + second.size(), pages);
+  }
+  if (pages > 0) return pages * page;
+  // The program may have closed what it does not know.
+  fd_ = -1;
+  return resident_bytes();
 }
 
 decision::Duration cpu_time() {

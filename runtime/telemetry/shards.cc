@@ -11,7 +11,7 @@
 namespace penstock::telemetry {
 namespace {
 
-constexpr std::size_t kMost = 256;
+constexpr std::size_t kMost = kMostShards - 1;
 
 struct Taken {
   SpinLock lock;

@@ -17,6 +17,7 @@ struct Shard {
   bool own;
 };
 
+inline constexpr std::size_t kMostShards = 257;
 // Constant for the life of the process.
 std::size_t shard_count();
 

@@ -28,14 +28,29 @@ void UpstreamAccess::set_shares(Upstream& upstream, const std::vector<double>& w
   upstream.state_->guard.set_shares(weights);
 }
 
-UpstreamAccess::Load UpstreamAccess::load(Upstream& upstream, Instant now) {
-  Upstream::State& state = *upstream.state_;
-  // What there is to tell is told by the tick that follows.
-  Upstream::State::Effects effects;
-  std::lock_guard guard(state.lock);
-  state.sweep_and_age(now, effects.decided);
-  const decision::UpstreamPolicy& policy = state.guard.policy();
-  return {state.guard.in_flight() + state.guard.waiting(), policy.limit.min, policy.memory_share};
+// Ten times a second little of this is in a cache. While one upstream is looked at, the processor fetches what is told
+// of the next ones, step by step, as each step knows where the following one is.
+int UpstreamAccess::load(std::vector<Ticked>& ticked, Instant now) {
+  constexpr std::size_t kAhead = 4;
+  int calls = 0;
+  const std::size_t count = ticked.size();
+  for (std::size_t i = 0; i < count + 4 * kAhead; ++i) {
+    if (i < count) __builtin_prefetch(ticked[i].upstream);
+    if (const std::size_t at = i - kAhead; at < count) ticked[at].upstream->state_->prefetch();
+    if (const std::size_t at = i - 2 * kAhead; at < count) ticked[at].upstream->state_->prefetch_parts();
+    if (const std::size_t at = i - 3 * kAhead; at < count) ticked[at].upstream->state_->prefetch_aged(now);
+    const std::size_t at = i - 4 * kAhead;
+    if (at >= count) continue;
+    Upstream::State& state = *ticked[at].upstream->state_;
+    // What there is to tell is told by the tick that follows.
+    Upstream::State::Effects effects;
+    std::lock_guard guard(state.lock);
+    state.sweep_and_age(now, effects.decided);
+    const decision::UpstreamPolicy& policy = state.guard.policy();
+    ticked[at].load = {state.guard.in_flight() + state.guard.waiting(), policy.limit.min, policy.memory_share};
+    calls += ticked[at].load.calls;
+  }
+  return calls;
 }
 
 UpstreamAccess::Asks UpstreamAccess::tick(Upstream& upstream, const decision::UpstreamGuard::Tick& tick) {

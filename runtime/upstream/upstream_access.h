@@ -41,7 +41,13 @@ struct UpstreamAccess {
     int min;
     double memory_share;
   };
-  static Load load(Upstream& upstream, Instant now);
+  // One of those that are ticked together.
+  struct Ticked {
+    Upstream* upstream;
+    Load load;
+  };
+  // Of all of them. Returns the sum of the calls.
+  static int load(std::vector<Ticked>& ticked, Instant now);
   struct Asks {
     bool wants_test;
     bool testing;

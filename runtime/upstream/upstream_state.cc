@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "penstock/decision/prefetch.h"
 #include "runtime/admission/waiting.h"
 #include "runtime/upstream/upstream_call.h"
 #include "runtime/upstream/upstream_decisions.h"
@@ -24,18 +25,19 @@ constexpr auto kTellBulkheadEvery = std::chrono::seconds(5);
 
 Upstream::State::State(const decision::UpstreamPolicy& given, bool guarded, MetricsRegistry& metrics,
                        UpstreamAccess::Listener told)
-    : name(given.name),
-      guarded(guarded),
-      listener(std::move(told)),
-      duration(metrics.histogram("penstock_upstream_request_duration_seconds",
-                                 "Time of calls that were let through, however they ended.", {{"upstream", name}})),
-      refusals(metrics.counter("penstock_upstream_refused_total",
-                               "Calls that the upstream refused for being too many; they count as errors as well.",
-                               {{"upstream", name}})),
+    : guarded(guarded),
       shard_count(telemetry::shard_count()),
       shards(new Shard[shard_count]),
-      guard(given, guarded, false, std::hash<std::string>()(given.name)),
-      places_(guard.places()) {
+      duration(metrics.histogram("penstock_upstream_request_duration_seconds",
+                                 "Time of calls that were let through, however they ended.",
+                                 {{"upstream", given.name}})),
+      refusals(metrics.counter("penstock_upstream_refused_total",
+                               "Calls that the upstream refused for being too many; they count as errors as well.",
+                               {{"upstream", given.name}})),
+      name(given.name),
+      listener(std::move(told)),
+      guard(given, guarded, false, std::hash<std::string>()(given.name)) {
+  places_ = guard.places();
   for (std::size_t i = 0; i < outcomes.size(); ++i) {
     outcomes[i] = &metrics.counter("penstock_upstream_requests_total", "Calls to third parties by how they ended.",
                                    {{"upstream", name}, {"outcome", kUpstreamOutcomes[i]}});
@@ -91,13 +93,12 @@ void Upstream::State::end_slowly(Call::State& call, decision::GuardedOutcome out
 void Upstream::State::sweep(bool close, Instant at, decision::Verdicts& decided) {
   if (open_shards == 0) return;
   int places = 0;
-  for (std::size_t i = 0; i < shard_count; ++i) {
-    Shard& shard = shards[i];
-    if (!shard.open) continue;
+  for_each_used([&](Shard& shard) {
+    if (!shard.open) return;
     std::lock_guard of_shard(shard.lock);
     places += collect(shard, close ? 0 : 2 * kBatch, at);
     shard.open = !close;
-  }
+  });
   if (close) open_shards = 0;
   if (places != 0) guard.give_back_places(places, at, decided);
 }
@@ -111,14 +112,14 @@ int Upstream::State::collect(Shard& shard, int kept, Instant at) {
 
 void Upstream::State::sweep_and_age(Instant at, decision::Verdicts& decided) {
   int places = 0;
-  for (std::size_t i = 0; i < shard_count; ++i) {
-    Shard& shard = shards[i];
-    if (!shard.used) continue;
+  for_each_used([&](Shard& shard) {
     std::lock_guard of_shard(shard.lock);
     if (shard.open) places += collect(shard, 2 * kBatch, at);
     guard.age(shard.lane, at);
-  }
+  });
   aged_ = at;
+  // For the second half of the tick, and whether the next one has to look further ahead.
+  ages_ = guard.prefetch_aged(at);
   if (places != 0) guard.give_back_places(places, at, decided);
 }
 
@@ -130,12 +131,36 @@ bool Upstream::State::open_shard(Instant at) {
   std::lock_guard of_shard(shard.lock);
   shard.credit += guard.reserve(places);
   if (shard.open) return true;
-  shard.open = shard.used = true;
+  shard.open = true;
+  const auto number = static_cast<std::size_t>(&shard - shards.get());
+  used_[number / kWord].fetch_or(std::uint64_t{1} << number % kWord, std::memory_order_relaxed);
   ++open_shards;
   shard.timeout = guard.timeout_in_force();
   shard.longest_patience = guard.policy().timeout;
   guard.entrust(shard.lane);
   return true;
+}
+
+void Upstream::State::prefetch() const {
+  __builtin_prefetch(this);
+  decision::prefetch(&lock, &guard);
+  guard.prefetch();
+}
+
+void Upstream::State::prefetch_parts() const {
+  guard.prefetch_parts();
+  for_each_used([](const Shard& shard) { decision::prefetch(&shard, &shard + 1); });
+}
+
+void Upstream::State::prefetch_aged(Instant at) const {
+  if (!ages_) return;
+  const std::unique_lock guarded(lock, std::try_to_lock);
+  if (!guarded) return;
+  guard.prefetch_aged(at);
+  for_each_used([&](const Shard& shard) {
+    const std::unique_lock of_shard(shard.lock, std::try_to_lock);
+    if (of_shard) guard.prefetch_aged(shard.lane, at);
+  });
 }
 
 void Upstream::State::tick(const decision::UpstreamGuard::Tick& tick, Effects& effects) {

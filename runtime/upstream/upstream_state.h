@@ -1,6 +1,8 @@
 #pragma once
 
 #include <array>
+#include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -28,13 +30,11 @@ inline constexpr std::size_t kRejectedOutcome = 4;
 // What one thread does by itself: places that the guard counts as taken, and the calls on them. As a pool's shard it is
 // open only while nobody waits, and moreover while the guard is steady and the policy the same.
 struct alignas(telemetry::kApart) Upstream::Shard {
-  SpinLock lock;
+  mutable SpinLock lock;
   // Guarded by lock. `open` changes under the upstream's lock only, which is taken first. A closed shard has no places
   // and nothing to tell; it may have calls.
   bool open = false;
   int credit = 0;
-  // It has been open: before that it has no calls. Guarded by the upstream's lock.
-  bool used = false;
   // What the guard has not been told yet, besides what the lane knows.
   decision::Ended ended;
   // Of the policy in force.
@@ -92,20 +92,42 @@ struct Upstream::State {
     return guard.cause_test().unusual() || (guard.signals().in_trouble() && guard.in_flight() + guard.waiting() > 0);
   }
 
-  const std::string name;
+  // For who ticks many: asks the processor for what a tick is going to read, in three steps, each of which reads what
+  // the one before asked for. Without the lock, but not beside tick().
+  void prefetch() const;
+  void prefetch_parts() const;
+  void prefetch_aged(Instant at) const;
+
   const bool guarded;
-  const UpstreamAccess::Listener listener;
+  const std::size_t shard_count;
+  const std::unique_ptr<Shard[]> shards;
   Histogram& duration;
   std::array<Counter*, kUpstreamOutcomes.size()> outcomes{};
   Counter& refusals;
-  const std::size_t shard_count;
-  const std::unique_ptr<Shard[]> shards;
+  const std::string name;
+  const UpstreamAccess::Listener listener;
 
   // Apart from what every call reads.
   alignas(telemetry::kApart) mutable SpinLock lock;
-  // Guarded by lock. Knows of what the shards do when they were swept.
-  decision::UpstreamGuard guard;
+  // Guarded by lock.
   int open_shards = 0;
+
+ private:
+  static constexpr std::size_t kWord = 64;
+  // Which shards for_each_used() is about, a bit each; changes under the lock.
+  std::array<std::atomic<std::uint64_t>, (telemetry::kMostShards + kWord - 1) / kWord> used_{};
+  Instant aged_{};
+  // Of the ticker: calls live long enough to be aged one by one.
+  bool ages_ = false;
+  // As they were when it was last settled.
+  bool obeys_rate_ = false;
+  bool squeezed_ = false;
+  int places_ = 0;
+  Instant squeeze_told_{};
+
+ public:
+  // Knows of what the shards do when they were swept.
+  decision::UpstreamGuard guard;
   // Of what the guard does not count apart.
   std::array<std::uint64_t, kUpstreamOutcomes.size()> counts{};
   // Of calls that were not ok.
@@ -114,6 +136,14 @@ struct Upstream::State {
   std::uint64_t slow_paths = 0;
 
  private:
+  // Calls f(shard) for each that has been open: before that it has no calls.
+  template <class F>
+  void for_each_used(F&& f) const {
+    for (std::size_t i = 0; i < shard_count; i += kWord) {
+      std::uint64_t word = used_[i / kWord].load(std::memory_order_relaxed);
+      for (; word != 0; word &= word - 1) f(shards[i + static_cast<std::size_t>(std::countr_zero(word))]);
+    }
+  }
   // Takes in what an open shard counted; what it has of places beyond `kept` is returned.
   int collect(Shard& shard, int kept, Instant at);
   Shard& mine() const { return shards[telemetry::shard().index]; }
@@ -121,13 +151,6 @@ struct Upstream::State {
   void settle(Effects& effects, Instant at) noexcept;
   void tell(const Upstream& upstream, const Effects& effects) const noexcept;
   void note(Effects& effects, Instant at);
-
-  Instant aged_{};
-  // As they were when it was last settled.
-  int places_ = 0;
-  bool obeys_rate_ = false;
-  bool squeezed_ = false;
-  Instant squeeze_told_{};
 };
 
 }  // namespace penstock

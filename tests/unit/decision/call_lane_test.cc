@@ -11,6 +11,7 @@
 #include <random>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "penstock/decision/circuit_breaker.h"
@@ -224,26 +225,36 @@ TEST(CallList, AgesEachCallOnceAtEachEdge) {
         known.pop_back();
         break;
       case 3: {
-        const auto owner = [&](CircuitBreaker::Call& call) -> Known& {
-          return **std::find_if(known.begin(), known.end(), [&](const auto& k) { return &k->call == &call; });
+        const auto owner = [&](const CallList::Aged& aged) -> Known& {
+          return **std::find_if(known.begin(), known.end(), [&](const auto& k) { return &k->call == aged.call; });
         };
-        list.for_each_aged(edges, now, [&](CircuitBreaker::Call& call, int bin) { EXPECT_EQ(++owner(call).bin, bin); });
-        list.for_each_slow(over, now, [&](CircuitBreaker::Call& call) {
-          EXPECT_FALSE(owner(call).slow);
-          owner(call).slow = true;
+        list.for_each_aged(edges, now, [&](const CallList::Aged& aged, int bin) {
+          EXPECT_EQ(aged.started, aged.call->started);
+          EXPECT_EQ(++owner(aged).bin, bin);
         });
+        int slow = 0;
+        list.for_each_slow(over, now, [&](const CallList::Aged& aged) {
+          EXPECT_FALSE(owner(aged).slow);
+          ++slow;
+        });
+        Instant oldest = Instant::max();
         for (const auto& k : known) {
           const Duration age = now - k->call.started;
-          EXPECT_EQ(k->slow, age > over);
+          oldest = std::min(oldest, k->call.started);
+          if (age > over && !std::exchange(k->slow, true)) --slow;
+          EXPECT_EQ(list.slow(k->call), k->slow);
+          EXPECT_EQ(list.bin(k->call), k->bin);
           const auto passed = std::upper_bound(edges.begin() + 1, edges.end(), age) - edges.begin() - 1;
           EXPECT_EQ(k->bin, passed);
         }
+        EXPECT_EQ(slow, 0);
+        EXPECT_EQ(list.oldest(), oldest);
         break;
       }
       case 4:
         if (random() % 100 != 0) break;
         over = std::chrono::milliseconds(50 + random() % 200);
-        for (const auto& k : known) k->slow = false;
+        // Who was slow remains so.
         list.restart_slow();
         break;
     }
@@ -252,7 +263,7 @@ TEST(CallList, AgesEachCallOnceAtEachEdge) {
     list.remove(known.back()->call);
     known.pop_back();
   }
-  EXPECT_EQ(list.first(), nullptr);
+  EXPECT_EQ(list.oldest(), Instant::max());
 }
 
 }  // namespace

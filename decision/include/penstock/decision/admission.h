@@ -169,6 +169,9 @@ class Admission {
   // Keeps those that wait; over the new maximum, the worst are shed.
   void set_queue(const QueuePolicy& queue, Instant now, Verdicts& decided);
 
+  // What expire(), limit() and queue_length() read when nobody waits.
+  void prefetch() const;
+
   int limit() const;
   int in_flight() const;
   int queue_length() const;

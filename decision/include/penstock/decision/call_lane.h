@@ -4,6 +4,7 @@
 
 #include "penstock/decision/call_list.h"
 #include "penstock/decision/circuit_breaker.h"
+#include "penstock/decision/prefetch.h"
 #include "penstock/decision/time.h"
 
 namespace penstock::decision {
@@ -23,8 +24,6 @@ class CallLane {
     call.started = now;
     call.patience = patience < timeout_ ? patience : timeout_;
     call.probe = false;
-    call.bin = 0;
-    call.slow = false;
     call.era = era_;
     list_.append(call);
     if (told_.begun + told_.succeeded == 0) told_.since = now;
@@ -36,7 +35,7 @@ class CallLane {
   // Of a call that succeeded, under the same condition. False, and nothing done: give it to CircuitBreaker::end().
   bool end(Call& call, Instant now) {
     const Duration age = now - call.started;
-    if (call.list != &list_ || call.era != era_ || call.slow || age >= shorter_than_ || age > call.patience) {
+    if (call.list != &list_ || call.era != era_ || age >= shorter_than_ || age > call.patience || list_.slow(call)) {
       return false;
     }
     list_.remove(call);
@@ -48,12 +47,18 @@ class CallLane {
     return true;
   }
 
+  // What CircuitBreaker::age() and collect() are going to read, but for the calls.
+  void prefetch() const { decision::prefetch(this, this + 1); }
+
   // How long it has had something to tell.
   Duration untold_for(Instant now) const {
     return told_.begun + told_.succeeded == 0 ? Duration::zero() : now - told_.since;
   }
   // Age of its oldest call.
-  Duration oldest(Instant now) const { return list_.first() ? now - list_.first()->started : Duration::zero(); }
+  Duration oldest(Instant now) const {
+    const Instant started = list_.oldest();
+    return started < Instant::max() ? now - started : Duration::zero();
+  }
 
  private:
   friend class CircuitBreaker;

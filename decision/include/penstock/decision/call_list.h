@@ -1,106 +1,141 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <vector>
 
 #include "penstock/decision/circuit_breaker.h"
 
 namespace penstock::decision {
 
-// The calls in flight in the order of their start, linked through the calls themselves. Ageing them costs what passes
-// an edge, not what is in flight: for each edge a cursor stands at the oldest call that has not passed it. Calls that
-// began since they were last aged are passed by no cursor, so that short ones come and go without touching any.
+// The calls in flight in the order of their start. Ageing them costs what passes an edge, not what is in flight, and
+// reads no call: those that outlive a tick are taken into an array, in which a cursor for each edge stands at the
+// oldest that has not passed it. Calls that began since are linked through themselves, so that short ones come and go
+// without touching any of that, and without taking memory.
 class CallList {
  public:
   using Call = CircuitBreaker::Call;
   static constexpr std::size_t kBins = 12;
 
+  // A call that has been taken in.
+  struct Aged {
+    // Null: it has ended.
+    Call* call;
+    Instant started;
+    std::uint32_t era;
+    bool slow = false;
+  };
+
   void append(Call& call) {
     call.list = this;
-    call.round = round_;
+    call.slot = kFresh;
     call.previous = last_;
     call.next = nullptr;
-    (last_ ? last_->next : first_) = &call;
+    if (last_) {
+      last_->next = &call;
+    } else {
+      set_first(&call);
+    }
     last_ = &call;
-    if (!fresh_) fresh_ = &call;
   }
 
   void remove(Call& call) {
-    if (is_fresh(&call)) {
-      if (fresh_ == &call) fresh_ = call.next;
-    } else {
-      Call* next = is_fresh(call.next) ? nullptr : call.next;
-      for (Call*& cursor : cursors_) {
-        if (cursor == &call) cursor = next;
-      }
-      if (slow_cursor_ == &call) slow_cursor_ = next;
+    call.list = nullptr;
+    if (call.slot != kFresh) {
+      aged_[call.slot].call = nullptr;
+      --alive_;
+      return;
     }
-    (call.previous ? call.previous->next : first_) = call.next;
+    if (call.previous) {
+      call.previous->next = call.next;
+    } else {
+      set_first(call.next);
+    }
     (call.next ? call.next->previous : last_) = call.previous;
     call.previous = call.next = nullptr;
-    call.list = nullptr;
   }
 
-  Call* first() const { return first_; }
+  // Edges that it was seen to pass; whether it was seen to be slow.
+  int bin(const Call& call) const {
+    int bin = 0;
+    if (call.slot == kFresh) return bin;
+    while (bin + 1 < static_cast<int>(kBins) && cursors_[static_cast<std::size_t>(bin + 1)] > call.slot) ++bin;
+    return bin;
+  }
+  bool slow(const Call& call) const { return call.slot != kFresh && aged_[call.slot].slow; }
 
-  // Calls passed(call, bin) for each call that has grown past edges[bin].
+  // Start of the oldest; max: none.
+  Instant oldest() const;
+
+  // Calls passed(aged, bin) for each call that has grown past edges[bin].
   template <class F>
   void for_each_aged(const std::array<Duration, kBins>& edges, Instant now, F&& passed) {
-    if (now < next_edge_ && (!fresh_ || now - fresh_->started < edges[1])) return;
+    if (now < next_edge_ && (!first_ || now - first_started_ < edges[1])) return;
     take_in_fresh();
     next_edge_ = Instant::max();
     for (std::size_t k = 1; k < kBins; ++k) {
-      while (cursors_[k] && now - cursors_[k]->started >= edges[k]) {
-        Call& call = *cursors_[k];
-        cursors_[k] = call.next;
-        passed(call, static_cast<int>(k));
+      for (std::uint32_t& cursor = cursors_[k]; cursor < aged_.size(); ++cursor) {
+        const Aged& aged = aged_[cursor];
+        if (!aged.call) continue;
+        if (now - aged.started < edges[k]) {
+          next_edge_ = std::min(next_edge_, aged.started + edges[k]);
+          break;
+        }
+        passed(aged, static_cast<int>(k));
       }
-      if (cursors_[k] && cursors_[k]->started + edges[k] < next_edge_) next_edge_ = cursors_[k]->started + edges[k];
     }
   }
 
-  // Calls passed(call) for each call that has grown older than `over`, once.
+  // Calls passed(aged) for each call that has grown older than `over`, once.
   template <class F>
   void for_each_slow(Duration over, Instant now, F&& passed) {
-    const Call* oldest = slow_cursor_ ? slow_cursor_ : fresh_;
-    if (!oldest || now - oldest->started <= over) return;
+    while (slow_cursor_ < aged_.size() && !aged_[slow_cursor_].call) ++slow_cursor_;
+    if (slow_cursor_ == aged_.size() && !first_) return;
+    if (now - (slow_cursor_ < aged_.size() ? aged_[slow_cursor_].started : first_started_) <= over) return;
     take_in_fresh();
-    while (slow_cursor_ && now - slow_cursor_->started > over) {
-      Call& call = *slow_cursor_;
-      slow_cursor_ = call.next;
-      passed(call);
+    for (; slow_cursor_ < aged_.size(); ++slow_cursor_) {
+      Aged& aged = aged_[slow_cursor_];
+      if (!aged.call) continue;
+      if (now - aged.started <= over) break;
+      if (aged.slow) continue;
+      aged.slow = true;
+      passed(aged);
     }
   }
   // `over` changed: all are looked at again.
-  void restart_slow() {
-    take_in_fresh();
-    slow_cursor_ = first_;
+  void restart_slow() { slow_cursor_ = 0; }
+
+  // Tells the processor that for_each_aged() is going to read these.
+  void prefetch_aged(Instant now) const {
+    if (now < next_edge_) return;
+    for (const std::uint32_t cursor : cursors_) __builtin_prefetch(aged_.data() + cursor);
+    __builtin_prefetch(first_);
   }
 
  private:
-  bool is_fresh(const Call* call) const { return call && call->round == round_; }
+  static constexpr std::uint32_t kFresh = std::numeric_limits<std::uint32_t>::max();
 
-  void take_in_fresh() {
-    if (!fresh_) return;
-    next_edge_ = Instant::min();
-    for (Call*& cursor : cursors_) {
-      if (!cursor) cursor = fresh_;
-    }
-    if (!slow_cursor_) slow_cursor_ = fresh_;
-    fresh_ = nullptr;
-    ++round_;
+  void set_first(Call* call) {
+    first_ = call;
+    if (call) first_started_ = call->started;
   }
+  void take_in_fresh();
+  void drop_ended();
 
+  // Those that have not been taken in.
   Call* first_ = nullptr;
   Call* last_ = nullptr;
-  // The oldest of those that began in this round, which ends when the calls are aged.
-  Call* fresh_ = nullptr;
-  std::uint32_t round_ = 0;
-  std::array<Call*, kBins> cursors_{};
-  Call* slow_cursor_ = nullptr;
+  Instant first_started_{};
   // No call that any cursor stands at passes an edge before.
   Instant next_edge_ = Instant::max();
+  std::vector<Aged> aged_;
+  // Of those, how many have not ended.
+  std::uint32_t alive_ = 0;
+  std::uint32_t slow_cursor_ = 0;
+  std::array<std::uint32_t, kBins> cursors_{};
 };
 
 }  // namespace penstock::decision

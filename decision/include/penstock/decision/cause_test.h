@@ -8,6 +8,7 @@
 
 #include "penstock/decision/circuit_breaker.h"
 #include "penstock/decision/policy.h"
+#include "penstock/decision/prefetch.h"
 #include "penstock/decision/time.h"
 #include "penstock/decision/upstream_signals.h"
 
@@ -140,6 +141,12 @@ class CauseTest {
   std::optional<Decision> take_decision();
   const std::optional<Decision>& last_decision() const { return last_; }
 
+  // What tick() and take_decision() read in state FREE.
+  void prefetch() const {
+    decision::prefetch(this, &mark_);
+    decision::prefetch(&decisions_, &decisions_ + 1);
+  }
+
  private:
   struct Step;
   void free(Step& step);
@@ -185,9 +192,6 @@ class CauseTest {
 
   Hold hold_;
   bool wants_test_ = false;
-  Evidence evidence_;
-  std::deque<Decision> decisions_;
-  std::optional<Decision> last_;
 
   // FREE
   int losing_ticks_ = 0;
@@ -248,6 +252,11 @@ class CauseTest {
   Instant ours_until_{};
   double settled_latency_ = 0;
   double settled_throughput_ = 0;
+
+  // Behind what each tick reads.
+  Evidence evidence_;
+  std::deque<Decision> decisions_;
+  std::optional<Decision> last_;
 };
 
 }  // namespace penstock::decision

@@ -50,10 +50,8 @@ class CircuitBreaker {
     Duration patience{};
     bool probe = false;
     // Bookkeeping of the breaker.
-    int bin = 0;
-    bool slow = false;
     std::uint32_t era = 0;
-    std::uint32_t round = 0;
+    std::uint32_t slot = 0;
     CallList* list = nullptr;
     Call* previous = nullptr;
     Call* next = nullptr;
@@ -92,6 +90,12 @@ class CircuitBreaker {
   // Opens now; probes may close it again.
   void trip(std::string reason, Instant now);
   void set_policy(const BreakerPolicy& policy, Duration timeout, Instant now);
+
+  // What tick() is going to read of a closed breaker, in two steps: the second reads what the first has asked for, and
+  // returns whether there was anything to read. And the calls that age() of a lane is going to read.
+  void prefetch() const;
+  bool prefetch_aged(Instant now) const;
+  void prefetch_aged(const CallLane& lane, Instant now) const;
 
   BreakerState state() const;
   BreakerForce forced() const;

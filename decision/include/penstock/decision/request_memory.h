@@ -10,7 +10,8 @@ namespace penstock::decision {
 // base = resident memory when at most kIdle requests were in flight (its smallest value so far). Whenever the number in
 // flight is at or near its high-water mark, and at least kIdle above the base, a sample is (resident - base) / (in
 // flight - base in flight); away from the mark, memory that the allocator and the stack cache keep would be charged to
-// too few requests. Samples move the estimate up by half of the difference and down by a fifth of it, never below kFloor.
+// too few requests. Samples move the estimate up by half of the difference and down by a fifth of it, never below
+// kFloor.
 class RequestMemory {
  public:
   static constexpr std::int64_t kAssumed = 32 * 1024;

@@ -7,9 +7,9 @@
 
 // Retries as a share of the calls of the last ten seconds, plus a floor of one a second (as Finagle's RetryBudget:
 // https://twitter.github.io/finagle/guide/Clients.html#retries), plus what retries have earned: while the upstream is
-// well, each that succeeded pays for kEarned more. So a fault that retries cure is cured, and one that they feed is not:
-// where fewer than 1 / kEarned of the retries succeed, or as soon as calls become slow or are refused, the share alone
-// counts. Not thread-safe.
+// well, each that succeeded pays for kEarned more. So a fault that retries cure is cured, and one that they feed is
+// not: where fewer than 1 / kEarned of the retries succeed, or as soon as calls become slow or are refused, the share
+// alone counts. Not thread-safe.
 namespace penstock::decision {
 
 class RetryBudget {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "penstock/decision/prefetch.h"
 #include "penstock/decision/time.h"
 
 namespace penstock::decision {
@@ -11,7 +12,7 @@ namespace penstock::decision {
 // The rate at which an upstream that refuses calls (429, or 503 with Retry-After) may be called. It is full from
 // everyone: fewer calls in flight would not help, fewer calls a second do.
 //
-//   - Begins with kFewest refusals within a second, and kShare of the calls: the rate is what was accepted in it, or is
+//   - Begins with kFewest refusals within kFirst, and kShare of the calls: the rate is what was accepted in it, or is
 //     still under way.
 //   - Each 0.5 s: 0.95 x what is accepted if more than 2 % were refused, else 5 % more, and up to 30 % more the longer
 //     nothing is refused. So some 3 % of calls are refused at a limit that stands, and one that is lifted is found
@@ -27,6 +28,8 @@ class TokenBucket {
   static constexpr std::int64_t kFewest = 3;
   static constexpr double kShare = 0.05;
   static constexpr Duration kQuiet = std::chrono::seconds(5);
+  // In which the first refusals are counted.
+  static constexpr Duration kFirst = std::chrono::seconds(1);
 
   // True: the call may go out.
   bool take(Instant now);
@@ -37,9 +40,14 @@ class TokenBucket {
   // a burst these are all that were accepted.
   void tick(Instant now, std::int64_t pending = 0);
 
+  // Whether that tick asks for `pending`: to count them costs more than all the rest.
+  bool asks_pending(Instant now) const { return !rate_ && now - quiet_since_ <= kFirst; }
+
   bool active() const { return rate_.has_value(); }
   // Calls per second; unset: any.
   std::optional<double> rate() const { return rate_; }
+  // What tick() reads while no rate is in force.
+  void prefetch() const { decision::prefetch(this, &filled_); }
   // When the next call may go out, if it may not now.
   Duration wait(Instant now) const;
   // Of the calls of the last second.
@@ -57,8 +65,8 @@ class TokenBucket {
   Slot& slot(Instant now);
   Slot sum(Instant now, int slots) const;
 
-  std::array<Slot, kSlots> slots_{};
   std::optional<double> rate_;
+  Instant quiet_since_{};
   double tokens_ = 0;
   Instant filled_{};
   // First call that was accepted.
@@ -71,7 +79,7 @@ class TokenBucket {
   std::int64_t taken_ = 0;
   Instant paused_until_{};
   Instant retry_at_{};
-  Instant quiet_since_{};
+  std::array<Slot, kSlots> slots_{};
 };
 
 }  // namespace penstock::decision

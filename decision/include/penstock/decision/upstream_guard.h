@@ -93,6 +93,12 @@ class UpstreamGuard {
   // Every 100 ms. The limit may fall: an owner with lanes has collected them before, and takes the places that they
   // hold back, if places() fell, before it lets anybody else decide.
   void tick(const Tick& tick, Verdicts& decided);
+  // For owners of many: what a tick is going to read, in three steps, each of which reads what the one before asked
+  // for. The first two may run beside anything but tick(). The third returns whether there was anything to read.
+  void prefetch() const;
+  void prefetch_parts() const;
+  bool prefetch_aged(Instant now) const { return breaker_.prefetch_aged(now); }
+  void prefetch_aged(const CallLane& lane, Instant now) const { breaker_.prefetch_aged(lane, now); }
 
   void set_policy(const UpstreamPolicy& policy, bool shadow, Instant now, Verdicts& decided);
   // Who has which share of the places when they are short: shares.h.
@@ -157,25 +163,26 @@ class UpstreamGuard {
   void settle(Verdicts& decided);
   void begun(Call& call, Instant now);
 
-  UpstreamPolicy policy_;
+  // In an order that keeps together what each tick reads.
+  CircuitBreaker breaker_;
   bool guarded_;
   bool shadow_;
-  std::optional<int> directive_;
   bool directive_tight_ = false;
   bool fleet_leads_ = false;
+  int bulkhead_;
+  std::optional<int> directive_;
   // What the fleet held when its lease ended, until the next tick.
   std::optional<int> inherited_;
-  int bulkhead_;
-  CircuitBreaker breaker_;
-  TokenBucket bucket_;
-  RetryBudget retries_;
-  UpstreamSignals signals_;
+  // Sum of the starts of the calls in flight, in microseconds.
+  std::int64_t starts_ = 0;
+  UpstreamCounts counts_;
+  UpstreamPolicy policy_;
   CauseTest test_;
   QueuePolicy queue_;
   Admission admission_;
-  UpstreamCounts counts_;
-  // Sum of the starts of the calls in flight, in microseconds.
-  std::int64_t starts_ = 0;
+  TokenBucket bucket_;
+  RetryBudget retries_;
+  UpstreamSignals signals_;
 };
 
 }  // namespace penstock::decision

@@ -78,8 +78,13 @@ class UpstreamSignals {
 
   static constexpr std::size_t kHistory = 256;
 
+  // What tick() is going to read and write, in two steps: the second reads what the first has asked for.
+  void prefetch() const;
+  void prefetch_samples() const;
+
  private:
-  struct Sample {
+  // A line of the cache each: a tick writes one, and reads as many as it looks back to.
+  struct alignas(64) Sample {
     Instant at{};
     std::int64_t attempts = 0;
     std::int64_t ok = 0;
@@ -91,9 +96,9 @@ class UpstreamSignals {
   const Sample& sample(std::size_t back) const { return samples_[(newest_ + kHistory - back) % kHistory]; }
   std::size_t back_to(Instant at) const;
 
-  std::array<Sample, kHistory> samples_{};
   std::size_t newest_ = 0;
   std::size_t kept_ = 0;
+  std::int64_t in_flight_sum_ = 0;
   UpstreamCounts last_;
   Instant ticked_{};
   double fast_ = 0;
@@ -104,6 +109,9 @@ class UpstreamSignals {
   UsualLatency usual_;
   Duration in_trouble_for_{};
   double usual_in_flight_ = 0;
+
+  // Behind what each tick reads.
+  std::array<Sample, kHistory> samples_{};
 };
 
 }  // namespace penstock::decision
