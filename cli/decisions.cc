@@ -10,7 +10,7 @@ namespace {
 Colour colour(const std::string& action) {
   if (action == "trip" || action == "leave" || action == "refuse") return Colour::red;
   if (action == "half_open" || action == "override" || action == "hold" || action == "test" || action == "shed" ||
-      action == "rate")
+      action == "rate" || action == "drift")
     return Colour::yellow;
   if (action == "close" || action == "join" || action == "apply") return Colour::green;
   return Colour::bold;

@@ -35,8 +35,9 @@ double to_seconds(const google::protobuf::Timestamp& time) {
 
 // What is about the same things as the replay.
 bool comparable(const v1::Decision& decision) {
-  return decision.kind() == "pool" ? decision.action() == "resize"
-                                   : decision.kind() == "upstream" && decision.action() != "override";
+  return decision.kind() == "pool"
+             ? decision.action() == "resize"
+             : decision.kind() == "upstream" && decision.action() != "override" && decision.action() != "drift";
 }
 
 struct Line {

@@ -10,6 +10,7 @@
 #include "controller/fleet/fleet.h"
 #include "controller/http/http_face.h"
 #include "controller/loop/cause_loop.h"
+#include "controller/loop/history_loop.h"
 #include "controller/loop/loop.h"
 #include "controller/options.h"
 #include "controller/process_log.h"
@@ -18,6 +19,7 @@
 #include "controller/service/agent_service.h"
 #include "controller/service/grpc_server.h"
 #include "controller/service/roles.h"
+#include "controller/signals/history_reader.h"
 #include "controller/signals/prometheus_reader.h"
 #include "controller/signals/signal_reader.h"
 #include "controller/store/decision_log.h"
@@ -62,6 +64,10 @@ int run(const Settings& settings) {
   Loop loop(fleet, log, signals, clock, runtime.metrics(),
             {.period = settings.period, .scrape_interval = settings.scrape_interval});
   CauseLoop causes(fleet, log, clock, runtime.metrics());
+  HistoryReader recorded(prometheus);
+  HistoryLoop history(fleet, log, recorded, clock, runtime.metrics(),
+                      {.lookback = settings.prometheus.empty() ? std::chrono::hours(0) : settings.history,
+                       .scrape_interval = settings.scrape_interval});
   HttpFace face(
       runtime,
       {.address = settings.http.host,
@@ -105,6 +111,7 @@ int run(const Settings& settings) {
   };
   turn("loop", loop);
   turn("causes", causes);
+  turn("history", history);
   runtime.on_drain([&] {
     for (Fiber& fiber : turning) fiber.cancel();
   });
@@ -137,6 +144,9 @@ int main(int argc, char** argv) {
                  "File to write {\"grpc\":..,\"http\":..} to once both listen; for port 0");
   app.add_option("--scrape-interval", options.scrape_interval,
                  "How often Prometheus scrapes the nodes, 100ms to 5m: windows and staleness derive from it")
+      ->capture_default_str();
+  app.add_option("--history", options.history,
+                 "How far back Prometheus is read for what is usual at which hour of the week, 24h to 672h; 0: not")
       ->capture_default_str();
   app.add_option("--period", options.period, "Between two turns of the loop, 50ms to 1m")->capture_default_str();
   app.add_option("--lease-ttl", options.lease_ttl,

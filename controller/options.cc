@@ -107,6 +107,11 @@ absl::StatusOr<Settings> understand(const Options& options) {
   auto period = duration("--period", options.period, absl::Milliseconds(50), absl::Minutes(1));
   if (!period.ok()) return period.status();
   settings.period = absl::ToChronoMilliseconds(*period);
+  if (options.history != "0") {
+    auto history = duration("--history", options.history, absl::Hours(24), absl::Hours(24 * 28));
+    if (!history.ok()) return history.status();
+    settings.history = absl::ToChronoHours(*history);
+  }
   auto ttl = duration("--lease-ttl", options.lease_ttl, absl::Seconds(1), absl::Minutes(10));
   if (!ttl.ok()) return ttl.status();
   settings.lease_ttl = absl::ToChronoMilliseconds(*ttl);

@@ -29,6 +29,7 @@ struct Options {
   std::string data;
   std::string addresses;
   std::string scrape_interval = "5s";
+  std::string history = "672h";
   std::string period = "1s";
   std::string lease_ttl = "15s";
   std::string decision_retention = "168h";
@@ -45,6 +46,8 @@ struct Settings {
   std::string data, addresses;
   std::chrono::milliseconds scrape_interval{}, period{}, lease_ttl{};
   std::chrono::seconds decision_retention{};
+  // Zero: what was recorded is not read.
+  std::chrono::hours history{};
   // All three or none.
   std::string tls_cert, tls_key, tls_ca;
   bool tls() const { return !tls_cert.empty(); }

@@ -46,14 +46,21 @@ PoolSize size_pool(const PoolPolicy& policy, const PoolObservation& observed, in
     return size;
   }
 
-  const double little = observed.rate * latency;
+  const bool ahead =
+      observed.expected_rate && usable(*observed.expected_rate) && *observed.expected_rate > observed.rate;
+  const double rate = ahead ? *observed.expected_rate : observed.rate;
+  const double little = rate * latency;
   const double demand = std::max(little, observed.in_flight);
   const double headed = policy.sizing.headroom * demand;
-  const double reserve = observed.rate * seconds(policy.sizing.reaction);
+  const double reserve = rate * seconds(policy.sizing.reaction);
   const double wanted = std::ceil(std::min(headed + reserve, 1e9));
 
-  size.steps.push_back(format("rate %.1f/s x latency %s = %.1f in flight", observed.rate,
-                              latency_text(observed.latency).c_str(), little));
+  if (ahead) {
+    size.steps.push_back(
+        format("%.1f/s arrive, %.1f/s are expected within the hour: sized for these", observed.rate, rate));
+  }
+  size.steps.push_back(
+      format("rate %.1f/s x latency %s = %.1f in flight", rate, latency_text(observed.latency).c_str(), little));
   if (observed.in_flight > little) size.steps.push_back(format("measured in flight %.1f is more", observed.in_flight));
   size.steps.push_back(format("x headroom %.3g = %.1f", policy.sizing.headroom, headed));
   size.steps.push_back(format("+ rate x reaction %.3g s = %.0f", seconds(policy.sizing.reaction), reserve));

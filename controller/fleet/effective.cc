@@ -6,6 +6,7 @@
 #include <set>
 
 #include "penstock/decision/policy.h"
+#include "policy/convert.h"
 
 namespace penstock::controller {
 namespace {
@@ -56,6 +57,8 @@ v1::UpstreamDirective compose(const Told& node, const Overrides& overrides, cons
     if (lead.limit) directive.set_limit(*lead.limit);
     if (directive.reason().empty()) directive.set_reason(lead.reason);
   }
+  if (const auto found = node.expected.find({node.state.id.service, upstream}); found != node.expected.end())
+    *directive.mutable_expected_latency() = policy::to_proto(found->second);
   if (const auto found = overrides.find({"upstream", node.state.id.service, upstream}); found != overrides.end()) {
     const v1::Override& imposed = found->second;
     directive.set_breaker(imposed.value() == "open" ? v1::BREAKER_OVERRIDE_FORCE_OPEN
@@ -94,7 +97,8 @@ Effective compose(const Told& node, const Overrides& overrides) {
   for (const auto& [name, directive] : node.before.pools)
     if (!result.pools.contains(name)) result.pools[name] = without_directive(*result.policy, name);
   for (const auto& upstream : result.policy->spec().upstreams())
-    if (named.contains(upstream.name())) result.upstreams[upstream.name()] = compose(node, overrides, upstream.name());
+    if (named.contains(upstream.name()) || node.expected.contains({node.state.id.service, upstream.name()}))
+      result.upstreams[upstream.name()] = compose(node, overrides, upstream.name());
   std::erase_if(result.pools, [&](const auto& entry) {
     return entry.first != "default" && std::ranges::none_of(result.policy->spec().pools(), [&](const auto& pool) {
              return pool.name() == entry.first;

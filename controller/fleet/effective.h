@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include "controller/fleet/fleet.h"
 #include "penstock/v1/admin.pb.h"
@@ -15,6 +16,9 @@ namespace penstock::controller {
 using OverrideKey = std::tuple<std::string, std::string, std::string>;  // kind, service, name
 using Overrides = std::map<OverrideKey, v1::Override>;
 
+// Latencies that are usual at this time of the week, by service and upstream.
+using Expectations = std::map<std::pair<std::string, std::string>, decision::Duration>;
+
 // What is known of a node that bears on it; lives as long as the call.
 struct Told {
   const NodeState& state;
@@ -23,6 +27,7 @@ struct Told {
   decision::Duration counters_period;
   // What was imposed and is no longer must be taken back explicitly: pushes carry changes only.
   const Effective& before;
+  const Expectations& expected;
 };
 
 // Without a version.

@@ -3,6 +3,7 @@
 #include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <mutex>
 #include <utility>
@@ -33,7 +34,7 @@ struct Node {
   std::uint64_t session = 0;
   Fleet::Wake wake, replaced;
 
-  Told told() const { return {state, leads, counters_period, effective}; }
+  Told told(const Expectations& expected) const { return {state, leads, counters_period, effective, expected}; }
 };
 
 }  // namespace
@@ -49,6 +50,9 @@ struct Fleet::State {
   std::map<std::pair<std::string, std::string>, PoolObserved> pools;
   Causes causes;
   LoopStatus loop;
+  std::shared_ptr<const Baselines> baselines = std::make_shared<Baselines>();
+  // As nodes were told last.
+  Expectations expected;
   std::uint64_t next_session = 1;
   std::uint64_t next_version = 1;
 
@@ -76,7 +80,7 @@ struct Fleet::State {
 
   // Composes again; adds the stream to wake when the content changed.
   void refresh(Node& node, std::vector<Wake>& wakes) {
-    Effective next = compose(node.told(), overrides);
+    Effective next = compose(node.told(expected), overrides);
     if (node.effective.version != 0 && same_content(next, node.effective)) return;
     next.version = next_version++;
     node.effective = std::move(next);
@@ -224,6 +228,38 @@ void Fleet::set_causes(Causes causes) {
   state_->causes.swap(causes);
 }
 
+std::shared_ptr<const Baselines> Fleet::baselines() const {
+  std::lock_guard lock(state_->mutex);
+  return state_->baselines;
+}
+
+void Fleet::set_baselines(Baselines baselines) {
+  std::vector<Wake> wakes;
+  {
+    std::lock_guard lock(state_->mutex);
+    const auto next = std::make_shared<const Baselines>(std::move(baselines));
+    bool moved = false;
+    Expectations expected;
+    for (const auto& [key, view] : next->upstreams) {
+      // Agents refuse what no latency can be.
+      if (!view.expected || view.expected->value < 1e-6 || view.expected->value > 3600) continue;
+      decision::Duration latency = decision::from_seconds(view.expected->value);
+      const auto known = state_->expected.find(key);
+      if (known != state_->expected.end() &&
+          std::abs(decision::seconds(latency) / decision::seconds(known->second) - 1) < kExpectationBand)
+        latency = known->second;
+      moved |= known == state_->expected.end() || known->second != latency;
+      expected[key] = latency;
+    }
+    moved |= expected.size() != state_->expected.size();
+    state_->baselines = next;
+    state_->expected = std::move(expected);
+    if (moved)
+      for (auto& [id, node] : state_->nodes) state_->refresh(node, wakes);
+  }
+  call(wakes);
+}
+
 void Fleet::lead(const std::vector<Leading>& changes) {
   std::vector<Wake> wakes;
   {
@@ -245,7 +281,7 @@ void Fleet::lead(const std::vector<Leading>& changes) {
         node.leads.erase(change.upstream);
       }
       // Only this one is put together again: a node has many, and tests move one of them ten times a second.
-      v1::UpstreamDirective directive = compose(node.told(), state_->overrides, change.upstream);
+      v1::UpstreamDirective directive = compose(node.told(state_->expected), state_->overrides, change.upstream);
       v1::UpstreamDirective& standing = node.effective.upstreams[change.upstream];
       if (MessageDifferencer::Equals(standing, directive)) continue;
       standing = std::move(directive);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "controller/clock.h"
+#include "controller/fleet/baseline_view.h"
 #include "penstock/v1/admin.pb.h"
 #include "penstock/v1/agent.pb.h"
 #include "penstock/v1/policy.pb.h"
@@ -152,6 +153,8 @@ class Fleet {
   using Causes = std::map<std::pair<std::string, std::string>, v1::CauseView>;
   Causes causes() const;
   Effective effective(const NodeId& id) const;
+  // What recorded weeks say; never null.
+  std::shared_ptr<const Baselines> baselines() const;
 
   // --- Write: the loop.
   // Replaces the node's directives; equal to what is there: nothing happens. Unknown nodes are ignored. For a policy in
@@ -168,6 +171,9 @@ class Fleet {
   void set_counters_period(const NodeId& id, decision::Duration period);
   // Replaces all.
   void set_causes(Causes causes);
+  // Replaces all. Nodes are told what to expect of an upstream anew when it moved by kExpectationBand.
+  void set_baselines(Baselines baselines);
+  static constexpr double kExpectationBand = 0.05;
   // Drops expired overrides and forgets nodes that are long gone. Returns the overrides that ended. Called once a turn.
   std::vector<v1::Override> expire();
 

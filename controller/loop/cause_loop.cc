@@ -69,7 +69,8 @@ void CauseLoop::run() {
 
 void CauseLoop::turn() {
   const decision::Instant began = clock_.now();
-  CauseTests::Plan plan = tests_.turn(fleet_.streaming(), began, clock_.wall().time_since_epoch());
+  const auto history = fleet_.baselines();
+  CauseTests::Plan plan = tests_.turn(fleet_.streaming(), began, clock_.wall().time_since_epoch(), history->upstreams);
   // The log first: a limit is never in force without the reason being kept.
   for (v1::Decision& decision : plan.decisions) log_.append(std::move(decision));
   fleet_.lead(plan.leads);

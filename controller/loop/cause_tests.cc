@@ -85,6 +85,8 @@ struct ThirdParty {
 
   bool acts() const { return !shadow && knee_test == decision::KneeTest::act; }
   void gather_members();
+  // By the weight of each service's calls.
+  Duration expected(const BaselineViews& history) const;
   // Asked at each turn for which it is due.
   bool attended() const {
     return trouble || test.wants_test() || test.cause_test().holds().state != decision::CauseState::free ||
@@ -104,6 +106,18 @@ void ThirdParty::gather_members() {
   }
   for (const auto& [service, name] : names)
     if (services.empty() || services.back() != service) services.push_back(service);
+}
+
+Duration ThirdParty::expected(const BaselineViews& history) const {
+  double rate = 0;
+  double busy = 0;
+  for (const auto& name : names) {
+    const auto view = history.find(name);
+    if (view == history.end() || !view->second.expected) continue;
+    rate += view->second.rate;
+    busy += view->second.rate * view->second.expected->value;
+  }
+  return decision::from_seconds(rate > 0 ? busy / rate : 0);
 }
 
 std::string key_of(const std::string& service, const decision::UpstreamPolicy& upstream, bool shadow) {
@@ -157,7 +171,7 @@ struct CauseTests::State {
   void settle(Node& node, const std::shared_ptr<const v1::Policy>& policy, Plan& plan);
   void leave(Node& node, Plan& plan);
   void read(Node& node, const v1::Counters& counters);
-  void tick(ThirdParty& of, Instant now, Duration wall, Plan& plan);
+  void tick(ThirdParty& of, Instant now, Duration wall, const BaselineViews& history, Plan& plan);
   void share(ThirdParty& of, Plan& plan);
   void ask_for_counters(Instant now, Plan& plan);
 };
@@ -242,7 +256,7 @@ void CauseTests::State::read(Node& node, const v1::Counters& counters) {
   }
 }
 
-void CauseTests::State::tick(ThirdParty& of, Instant now, Duration wall, Plan& plan) {
+void CauseTests::State::tick(ThirdParty& of, Instant now, Duration wall, const BaselineViews& history, Plan& plan) {
   of.gather_members();
   scratch.clear();
   of.trouble = false;
@@ -265,7 +279,12 @@ void CauseTests::State::tick(ThirdParty& of, Instant now, Duration wall, Plan& p
   decision::LimitPolicy limit = of.limit;
   // What nobody obeys would be read as an experiment.
   if (!of.leads) limit.knee_test = decision::KneeTest::observe;
-  of.test.tick({.now = now, .wall = wall, .may_test = calendar.may_test(of.key), .limit = limit}, scratch);
+  of.test.tick({.now = now,
+                .wall = wall,
+                .may_test = calendar.may_test(of.key),
+                .limit = limit,
+                .expected = of.expected(history)},
+               scratch);
   if (of.test.wants_test() || of.test.testing()) calendar.ask(of.key, of.services, of.test.testing(), wall);
   while (const auto decision = of.test.take_decision()) {
     of.reason = decision->sentence;
@@ -318,7 +337,8 @@ void CauseTests::State::ask_for_counters(Instant now, Plan& plan) {
 CauseTests::CauseTests() : state_(std::make_unique<State>()) {}
 CauseTests::~CauseTests() = default;
 
-CauseTests::Plan CauseTests::turn(const std::vector<Streaming>& streaming, Instant now, Duration wall) {
+CauseTests::Plan CauseTests::turn(const std::vector<Streaming>& streaming, Instant now, Duration wall,
+                                  const BaselineViews& history) {
   Plan plan;
   State& state = *state_;
   for (auto& [id, node] : state.nodes) node->seen = false;
@@ -349,7 +369,7 @@ CauseTests::Plan CauseTests::turn(const std::vector<Streaming>& streaming, Insta
 
   constexpr std::size_t kTurnsOfCalm = kCalm / kTick;
   for (const auto& [key, of] : state.third_parties) {
-    if (of->attended() || (of->phase + state.turns) % kTurnsOfCalm == 0) state.tick(*of, now, wall, plan);
+    if (of->attended() || (of->phase + state.turns) % kTurnsOfCalm == 0) state.tick(*of, now, wall, history, plan);
   }
   ++state.turns;
   state.calendar.resolve();

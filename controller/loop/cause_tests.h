@@ -56,8 +56,10 @@ class CauseTests {
     // Without id and time.
     std::vector<v1::Decision> decisions;
   };
-  // Each kTick. `nodes` in the order of their ids; `wall` since the Unix epoch.
-  Plan turn(const std::vector<Streaming>& nodes, decision::Instant now, decision::Duration wall);
+  // Each kTick. `nodes` in the order of their ids; `wall` since the Unix epoch; `history`: what is expected of
+  // upstreams.
+  Plan turn(const std::vector<Streaming>& nodes, decision::Instant now, decision::Duration wall,
+            const BaselineViews& history = {});
   // By service and upstream.
   std::map<std::pair<std::string, std::string>, v1::CauseView> views() const;
 

@@ -23,6 +23,7 @@ void watch(const FleetSnapshot& fleet, const Signals& signals, decision::Instant
   std::map<std::shared_ptr<const v1::Policy>, FleetSnapshot> watched;
   for (const NodeState& node : fleet.nodes) {
     for (const auto& shadow : node.shadows) {
+      watched[shadow].baselines = fleet.baselines;
       NodeState& copy = watched[shadow].nodes.emplace_back(node);
       copy.policy = shadow;
       copy.desired = {};

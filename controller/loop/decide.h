@@ -17,7 +17,8 @@
 
 // The decision of one turn: values in, a plan out. No I/O, no clock, no threads.
 //
-// Pools: decision::size_pool on Prometheus's rate and latency. Growth takes effect at once. Shrinking goes by at most
+// Pools: decision::size_pool on Prometheus's rate and latency, and each node's share of the rate that recorded weeks
+// promise for the next hour, where that is more. Growth takes effect at once. Shrinking goes by at most
 // kShrinkStep per scrape, so that one odd scrape cannot take much away. What differs by no more than kBand and reaches
 // no bound is left alone: the arrivals of a few seconds vary by that much, and each move is an entry in the log.
 // Without a fresh number for rate and latency the limit in force stays: missing data never moves a decision. After a
@@ -33,6 +34,8 @@ inline constexpr std::chrono::seconds kCountersFresh{3};
 struct FleetSnapshot {
   std::vector<NodeState> nodes;
   std::vector<v1::Override> overrides;
+  // What recorded weeks say; null: nothing.
+  std::shared_ptr<const Baselines> baselines;
 };
 
 // What one turn leaves to the next.

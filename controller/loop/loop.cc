@@ -115,7 +115,7 @@ void Loop::turn() {
     log_.append(std::move(decision));
   }
   const Signals signals = signals_.read();
-  publish(decide({fleet_.nodes(), fleet_.overrides()}, signals, clock_.now(), state_));
+  publish(decide({fleet_.nodes(), fleet_.overrides(), fleet_.baselines()}, signals, clock_.now(), state_));
   report(signals, began);
 }
 

@@ -46,6 +46,19 @@ const v1::PoolCounters* find_counters(const NodeState& node, const std::string& 
   return nullptr;
 }
 
+// What a node's pool will get within the hour, if it keeps its share of the service's requests; unset: not known.
+using ServiceRates = std::map<std::pair<std::string, std::string>, double>;
+std::optional<double> expect_rate(const Subject& subject, double rate, const ServiceRates& rates,
+                                  const std::shared_ptr<const Baselines>& baselines) {
+  if (baselines == nullptr) return std::nullopt;
+  const std::pair name(subject.node.id.service, subject.pool.name);
+  const auto view = baselines->pools.find(name);
+  const auto all = rates.find(name);
+  if (view == baselines->pools.end() || !view->second.expected || all == rates.end() || all->second <= 0)
+    return std::nullopt;
+  return view->second.rate * rate / all->second;
+}
+
 // Why there is nothing to decide on: a word and a sentence. Empty word: there is.
 std::pair<std::string, std::string> find_gap(const Subject& subject, const Signals& signals) {
   for (const char* name : {"pool_rate", "pool_latency", "node_age"}) {
@@ -120,7 +133,7 @@ std::string would_change(const std::string& bound, const decision::PoolPolicy& p
 
 // The limit to have after this turn; unset: none is known.
 std::optional<int> size_one(const Subject& subject, const Signals& signals, Instant now, LoopState& state, Plan& plan,
-                            Totals& totals) {
+                            Totals& totals, std::optional<double> expected_rate) {
   LoopState::PoolMemory& memory = state.pools[subject.key];
   const bool directed = subject.node.desired.pools.contains(subject.pool.name);
   if (!directed && !subject.policy.shadow) memory.limit.reset();
@@ -148,6 +161,7 @@ std::optional<int> size_one(const Subject& subject, const Signals& signals, Inst
   decision::PoolObservation observed;
   observed.rate = *signal.rate;
   observed.latency = decision::from_seconds(*signal.latency);
+  observed.expected_rate = expected_rate;
   observed.in_flight = subject.counters != nullptr ? subject.counters->in_flight() : signal.in_flight.value_or(0);
   observed.bytes_per_request = measure_bytes(subject.node, signals, now, state);
   observed.cpu = measure_cpu(subject.node, signals);
@@ -171,6 +185,7 @@ std::optional<int> size_one(const Subject& subject, const Signals& signals, Inst
     decision.set_formula(steps);
     decision.set_would_change(would_change(size.bound, subject.pool));
     set_number(decision, "rate", observed.rate);
+    if (observed.expected_rate) set_number(decision, "expected_rate", *observed.expected_rate);
     set_number(decision, "latency_seconds", *signal.latency);
     set_number(decision, "in_flight", observed.in_flight);
     set_number(decision, "headroom", subject.pool.sizing.headroom);
@@ -200,6 +215,8 @@ bool acts(const NodeState& node, Instant now) {
 void size_pools(const FleetSnapshot& fleet, const Signals& signals, Instant now, LoopState& state, Plan& plan) {
   std::map<std::pair<std::string, std::string>, Totals> totals;
   std::set<PoolKey> alive;
+  ServiceRates rates;
+  for (const auto& [key, signal] : signals.pools) rates[{key.id.service, key.pool}] += signal.rate.value_or(0);
   for (const NodeState& node : fleet.nodes) {
     if (!acts(node, now)) continue;
     const decision::Policy* policy = find_policy(*node.policy, state);
@@ -207,7 +224,10 @@ void size_pools(const FleetSnapshot& fleet, const Signals& signals, Instant now,
     for (const decision::PoolPolicy& pool : policy->pools) {
       const Subject subject{node, *policy, pool, find_counters(node, pool.name, now), {node.id, pool.name}};
       alive.insert(subject.key);
-      const auto limit = size_one(subject, signals, now, state, plan, totals[{node.id.service, pool.name}]);
+      const auto signal = signals.pools.find(subject.key);
+      const double rate = signal == signals.pools.end() ? 0 : signal->second.rate.value_or(0);
+      const auto limit = size_one(subject, signals, now, state, plan, totals[{node.id.service, pool.name}],
+                                  expect_rate(subject, rate, rates, fleet.baselines));
       if (!limit || policy->shadow) continue;
       v1::PoolDirective directive;
       directive.set_pool(pool.name);

@@ -33,6 +33,22 @@ std::string paginate(const std::map<Key, View>& views, const Page& page, Add add
   return "";
 }
 
+v1::BaselineView to_proto(const BaselineView& from) {
+  v1::BaselineView view;
+  if (from.expected) {
+    view.set_expected(from.expected->value);
+    view.set_samples(from.expected->samples);
+  }
+  view.set_hours(from.hours);
+  *view.mutable_since() = policy::to_proto(from.since);
+  if (from.drift) {
+    view.set_drift(from.drift->ratio);
+    *view.mutable_drift_over() = policy::to_proto(from.drift->over);
+  }
+  if (from.departure) view.set_departure(from.departure->ratio);
+  return view;
+}
+
 }  // namespace
 
 absl::StatusOr<v1::ListNodesResponse> Admin::list_nodes(const v1::ListNodesRequest& request) const {
@@ -90,11 +106,16 @@ std::map<Key, v1::PoolView> Admin::pool_views(const std::string& service) const 
       view.set_nodes(view.nodes() + 1);
     }
   }
+  const auto history = fleet_.baselines();
   for (auto& [key, view] : views) {
     if (const auto observed = fleet_.pool_observed(key.first, key.second)) {
       if (observed->rate) view.set_rate(*observed->rate);
       if (observed->latency) *view.mutable_latency() = policy::to_proto(*observed->latency);
       view.set_reason(observed->reason);
+    }
+    if (const auto found = history->pools.find(key); found != history->pools.end()) {
+      *view.mutable_baseline() = to_proto(found->second);
+      if (found->second.expected) view.mutable_baseline()->set_ahead(found->second.rate);
     }
     if (const auto imposed = fleet_.find_override("pool", key.second, key.first)) *view.mutable_override() = *imposed;
   }
@@ -167,7 +188,10 @@ std::map<Key, v1::UpstreamView> Admin::upstream_views(const std::string& service
       }
     }
   }
+  const auto history = fleet_.baselines();
   for (auto& [key, view] : views) {
+    if (const auto found = history->upstreams.find(key); found != history->upstreams.end())
+      *view.mutable_baseline() = to_proto(found->second);
     const Sum& sum = sums[key];
     if (sum.answers > 0)
       *view.mutable_latency() = policy::to_proto(decision::from_seconds(sum.latency_seconds / sum.answers));

@@ -40,6 +40,11 @@ std::string breaker_word(v1::BreakerOverride breaker) {
   }
 }
 
+const BaselineView* find(const BaselineViews& views, const std::string& service, const std::string& name) {
+  const auto found = views.find({service, name});
+  return found == views.end() ? nullptr : &found->second;
+}
+
 // The steps that a decision recorded: evidence.steps, else its message.
 void add_steps(const v1::Decision& decision, v1::WhyResponse& response) {
   const auto found = decision.evidence().fields().find("steps");
@@ -122,6 +127,8 @@ absl::StatusOr<v1::WhyResponse> Admin::why(const v1::WhyRequest& request) const 
             response.add_steps(absl::StrCat("in force on ", node.id.node, ": limit ", pool.limit(), ", in flight ",
                                             pool.in_flight(), ", waiting ", pool.queue_length()));
       }
+      const auto history = fleet_.baselines();
+      response.add_steps(describe_pool_baseline(find(history->pools, service, request.name()), *history));
       if (resize != nullptr && !resize->would_change().empty()) response.add_would_change(resize->would_change());
       response.add_would_change("the rate or the latency that Prometheus reports for the pool");
       response.add_would_change("min, max, memory, headroom or reaction of the policy");
@@ -162,6 +169,9 @@ absl::StatusOr<v1::WhyResponse> Admin::why(const v1::WhyRequest& request) const 
       if (view.has_usefulness())
         absl::StrAppend(&in_force,
                         absl::StrFormat("; a call succeeds in time with probability %.2f", view.usefulness()));
+      const auto history = fleet_.baselines();
+      response.add_steps(describe_upstream_baseline(find(history->upstreams, service, request.name()), *history,
+                                                    policy::to_chrono(view.latency())));
       for (const auto& node : fleet_.nodes()) {
         if (node.id.service != service || !speaks(node, now)) continue;
         for (const auto& upstream : node.latest.counters->upstreams()) {
@@ -172,6 +182,9 @@ absl::StatusOr<v1::WhyResponse> Admin::why(const v1::WhyRequest& request) const 
                            seconds(policy::to_chrono(upstream.oldest())));
           if (upstream.has_usefulness())
             absl::StrAppend(&step, absl::StrFormat(", usefulness %.2f", upstream.usefulness()));
+          if (upstream.has_usual_latency())
+            absl::StrAppend(&step, ", latency ", seconds(policy::to_chrono(upstream.current_latency())), ", usually ",
+                            seconds(policy::to_chrono(upstream.usual_latency())));
           absl::StrAppend(&step, describe_test(upstream));
           if (const auto rates = upstream_rates(node, request.name()))
             absl::StrAppend(&step, absl::StrFormat(", %.1f attempts/s, %.1f ok/s, %.1f failed/s", rates->attempts,

@@ -43,20 +43,49 @@ PrometheusReader::PrometheusReader(http::Client& client, PrometheusOptions optio
 }
 
 QueryResult PrometheusReader::query(std::string_view promql) {
-  QueryResult result = ask(promql);
-  if (result.state == SignalState::error) metrics_.counter(kErrors, kErrorsHelp, {{"reason", result.reason}}).add();
+  auto answer = ask("query", promql, "", options_.timeout);
+  const auto* response = std::get_if<http::Response>(&answer);
+  QueryResult result = response == nullptr ? std::get<QueryResult>(std::move(answer))
+                                           : parse_query_response(response->status, response->body);
+  count(result.state, result.reason);
   return result;
 }
 
-QueryResult PrometheusReader::ask(std::string_view promql) {
+RangeResult PrometheusReader::query_range(std::string_view promql, std::chrono::system_clock::time_point from,
+                                          std::chrono::system_clock::time_point to, std::chrono::seconds step,
+                                          std::chrono::milliseconds timeout) {
+  const auto unix_seconds = [](std::chrono::system_clock::time_point at) {
+    return std::chrono::duration_cast<std::chrono::seconds>(at.time_since_epoch()).count();
+  };
+  auto answer =
+      ask("query_range", promql,
+          absl::StrCat("&start=", unix_seconds(from), "&end=", unix_seconds(to), "&step=", step.count()), timeout);
+  RangeResult result;
+  if (const auto* response = std::get_if<http::Response>(&answer)) {
+    result = parse_range_response(response->status, response->body);
+  } else {
+    QueryResult error = std::get<QueryResult>(std::move(answer));
+    result = {SignalState::error, {}, std::move(error.reason), std::move(error.message)};
+  }
+  count(result.state, result.reason);
+  return result;
+}
+
+void PrometheusReader::count(SignalState state, const std::string& reason) {
+  if (state == SignalState::error) metrics_.counter(kErrors, kErrorsHelp, {{"reason", reason}}).add();
+}
+
+std::variant<http::Response, QueryResult> PrometheusReader::ask(std::string_view endpoint, std::string_view promql,
+                                                                std::string_view parameters,
+                                                                std::chrono::milliseconds timeout) {
   if (options_.url.empty()) return QueryResult::error("connect", "no Prometheus is configured");
   try {
-    DeadlineScope scope(std::chrono::steady_clock::now() + options_.timeout);
-    const std::string body = absl::StrCat("query=", form_encode(promql), "&timeout=", options_.timeout.count(), "ms");
-    const http::Response response = client_.post(options_.url + "/api/v1/query", body, form_headers());
-    return parse_query_response(response.status, response.body);
+    DeadlineScope scope(std::chrono::steady_clock::now() + timeout);
+    const std::string body =
+        absl::StrCat("query=", form_encode(promql), "&timeout=", timeout.count(), "ms", std::string(parameters));
+    return client_.post(absl::StrCat(options_.url, "/api/v1/", std::string(endpoint)), body, form_headers());
   } catch (const DeadlineExceeded&) {
-    return QueryResult::error("timeout", absl::StrCat("no answer within ", options_.timeout.count(), " ms"));
+    return QueryResult::error("timeout", absl::StrCat("no answer within ", timeout.count(), " ms"));
   } catch (const Rejected& refusal) {
     return QueryResult::error("rejected", refusal.what());
   } catch (const http::CallError& failure) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "controller/signals/query_result.h"
 #include "penstock/http.h"
@@ -18,13 +19,18 @@ struct PrometheusOptions {
   std::chrono::milliseconds timeout{2'000};
 };
 
-// Reads instant vectors over Prometheus's HTTP API. Thread-safe; called from fibers.
+// Reads vectors over Prometheus's HTTP API. Thread-safe; called from fibers.
 class PrometheusReader {
  public:
   PrometheusReader(http::Client& client, PrometheusOptions options, MetricsRegistry& metrics);
 
   // Throws nothing but Cancelled. Errors are counted in penstock_controller_query_errors_total{reason}.
   QueryResult query(std::string_view promql);
+  // The values of every `step` from `from` to `to`, on Prometheus's clock. Has a time-out of its own: a range takes
+  // longer to make. Otherwise like query().
+  RangeResult query_range(std::string_view promql, std::chrono::system_clock::time_point from,
+                          std::chrono::system_clock::time_point to, std::chrono::seconds step,
+                          std::chrono::milliseconds timeout);
 
   std::chrono::milliseconds timeout() const { return options_.timeout; }
 
@@ -33,7 +39,10 @@ class PrometheusReader {
   http::Response forward(std::string_view endpoint, std::string_view parameters);
 
  private:
-  QueryResult ask(std::string_view promql);
+  // A response, or an error's reason and message. `parameters`: beside the query and the time-out.
+  std::variant<http::Response, QueryResult> ask(std::string_view endpoint, std::string_view promql,
+                                                std::string_view parameters, std::chrono::milliseconds timeout);
+  void count(SignalState state, const std::string& reason);
 
   http::Client& client_;
   PrometheusOptions options_;

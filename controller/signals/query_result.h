@@ -3,9 +3,10 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-// The answer of Prometheus to an instant query.
+// The answer of Prometheus to a query.
 namespace penstock::controller {
 
 // Only `value` moves a decision; the others hold the last one.
@@ -32,5 +33,21 @@ struct QueryResult {
 
 // Never throws: whatever arrives becomes one of the four states.
 QueryResult parse_query_response(int status, std::string_view body);
+
+// The same of a range query.
+struct Series {
+  std::map<std::string, std::string> labels;
+  // Seconds since the Unix epoch, and the value; the finite ones.
+  std::vector<std::pair<double, double>> points;
+};
+struct RangeResult {
+  // value: at least one point.
+  SignalState state = SignalState::empty;
+  std::vector<Series> series;
+  // Of an error, as in QueryResult.
+  std::string reason;
+  std::string message;
+};
+RangeResult parse_range_response(int status, std::string_view body);
 
 }  // namespace penstock::controller

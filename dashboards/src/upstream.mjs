@@ -37,6 +37,7 @@ export const upstream = new DashboardBuilder('Penstock: one upstream')
       [`histogram_quantile(0.5, sum by (le) (rate(${of('penstock_upstream_request_duration_seconds_bucket')}[$__rate_interval])))`, 'p50'],
       [`histogram_quantile(0.9, sum by (le) (rate(${of('penstock_upstream_request_duration_seconds_bucket')}[$__rate_interval])))`, 'p90'],
       [`histogram_quantile(0.99, sum by (le) (rate(${of('penstock_upstream_request_duration_seconds_bucket')}[$__rate_interval])))`, 'p99'],
+      ['max(penstock_fleet_expected_latency_seconds{upstream="$upstream"})', 'mean that is usual at this hour'],
     ])
   )
   .withPanel(

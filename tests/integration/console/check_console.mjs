@@ -56,7 +56,11 @@ async function checkQueries() {
         const query = expr.replaceAll('$__rate_interval', '20s').replaceAll('$upstream', 'A');
         const response = await fetch(`${prometheus_url}/api/v1/query?${new URLSearchParams({ query })}`);
         const answer = await response.json();
-        check(answer.data?.result?.length > 0, `${name}: "${panel.title}": empty: ${query} ${answer.error ?? ''}`);
+        // What needs a recorded day is empty on the first one.
+        const answered = query.includes('penstock_fleet_expected_')
+          ? answer.status === 'success'
+          : answer.data?.result?.length > 0;
+        check(answered, `${name}: "${panel.title}": empty: ${query} ${answer.error ?? ''}`);
       }
     }
   }

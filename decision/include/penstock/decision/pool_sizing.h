@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,8 @@
 //
 // Little's law (J. D. C. Little, "A Proof for the Queuing Formula L = lambda W", Operations Research 9(3), 1961):
 //   limit = headroom x max(rate x latency, in_flight) + rate x reaction
+// with the rate that is expected soon, where that is more than the rate of now: a rush that comes each day finds its
+// place;
 // clamped to [min, max] and to the memory budget / memory per request. The second term is room for the arrivals of the
 // time that the controller needs to see a change and act: should everything stall now, nothing is refused before the
 // next decision.
@@ -19,6 +22,8 @@ struct PoolObservation {
   // Requests arriving per second, and their mean time in the pool.
   double rate = 0;
   Duration latency{};
+  // Requests per second that are expected soon, by what was usual at this time; unset: not known.
+  std::optional<double> expected_rate;
   // Requests in flight now.
   double in_flight = 0;
   // Resident memory that one request in flight is measured or assumed to use.

@@ -76,6 +76,34 @@ TEST_F(FleetOfOne, OverridesStandAboveDirectivesAndEndWithTheirTime) {
   EXPECT_GT(after.version, imposed.version);
 }
 
+TEST_F(FleetOfOne, IsToldWhatToExpectAndAnewWhenThatMoves) {
+  const auto expect = [&](double latency) {
+    Baselines baselines;
+    if (latency > 0) baselines.upstreams[{"shop", "A"}].expected = decision::Baseline::Expected{latency};
+    baselines.upstreams[{"bakery", "A"}].expected = decision::Baseline::Expected{9};
+    baselines.upstreams[{"shop", "gone"}].expected = decision::Baseline::Expected{9};
+    fleet_.set_baselines(std::move(baselines));
+    return fleet_.effective(kNode);
+  };
+  const auto told = [&](const Effective& effective) {
+    return policy::to_chrono(effective.upstreams.at("A").expected_latency());
+  };
+  const auto first = expect(0.2);
+  EXPECT_EQ(told(first), milliseconds(200));
+  EXPECT_EQ(first.upstreams.size(), 1u);
+  EXPECT_EQ(wakes_, 1);
+  EXPECT_EQ(told(expect(0.208)), milliseconds(200));
+  EXPECT_EQ(wakes_, 1);
+  EXPECT_EQ(told(expect(0.25)), milliseconds(250));
+  EXPECT_EQ(wakes_, 2);
+  // Beside what else it is told.
+  fleet_.set_override(override_of("upstream", "A", "open"));
+  EXPECT_EQ(told(fleet_.effective(kNode)), milliseconds(250));
+  // What agents would refuse is not told; what is no longer expected is taken back.
+  EXPECT_FALSE(expect(1e5).upstreams.at("A").has_expected_latency());
+  EXPECT_FALSE(expect(0).upstreams.at("A").has_expected_latency());
+}
+
 TEST_F(FleetOfOne, WithoutADirectiveAnEndedOverrideLeavesTheFallback) {
   fleet_.set_override(override_of("pool", "default", "10"));
   fleet_.remove_override("pool", "default", "shop");

@@ -39,6 +39,47 @@ TEST_F(TwoLedNodes, AreLedWhileAllIsWell) {
   EXPECT_NEAR(views.at({"shop", "A"}).throughput(), 200, 10);
 }
 
+// A whole deployment begins while the third party can do two thirds of what is asked: nodes and controller have seen
+// nothing else.
+class StartedInTrouble : public testing::Test {
+ protected:
+  void SetUp() override {
+    fleet_.add("a", policy_);
+    fleet_.add("b", policy_);
+    fleet_.capacity_ = 133;
+    // What others sent before fills it up.
+    for (int i = 0; i < 2; ++i) fleet_[i].in_flight = 200;
+  }
+  void expect(const std::string& service, double latency, double rate) {
+    BaselineView& view = fleet_.history_[{service, "A"}];
+    view.expected = decision::Baseline::Expected{latency};
+    view.rate = rate;
+  }
+
+  std::shared_ptr<v1::Policy> policy_ = StreamingFleet::make_policy("shop");
+  StreamingFleet fleet_;
+};
+
+TEST_F(StartedInTrouble, FindsTheKneeByRecordedWeeks) {
+  expect("shop", 0.2, 200);
+  fleet_.run(60);
+  EXPECT_FALSE(fleet_.verdicts("ours").empty()) << fleet_.story();
+  EXPECT_NEAR(decision::seconds(policy::to_chrono(fleet_.tests_.views().at({"shop", "A"}).usual_latency())), 0.2, 0.05);
+}
+
+TEST_F(StartedInTrouble, TakesItForUsualWithoutThem) {
+  fleet_.run(60);
+  EXPECT_TRUE(fleet_.verdicts("ours").empty()) << fleet_.story();
+}
+
+TEST_F(StartedInTrouble, ServicesThatShareAThirdPartyExpectWhatTheirCallsDo) {
+  fleet_.add("c", StreamingFleet::make_policy("bakery"));
+  expect("shop", 0.1, 300);
+  expect("bakery", 0.5, 100);
+  fleet_.run(2);
+  EXPECT_NEAR(decision::seconds(policy::to_chrono(fleet_.tests_.views().at({"shop", "A"}).usual_latency())), 0.2, 1e-6);
+}
+
 TEST_F(TwoLedNodes, ShareTheKneeThatTheirSumsShow) {
   fleet_[0].rate = 150;
   fleet_[1].rate = 50;

@@ -44,6 +44,41 @@ TEST_F(OneNode, GrowsAtOnceToWhatLittlesLawAsksFor) {
   EXPECT_EQ(observed.latency, std::chrono::seconds(2));
 }
 
+// Recorded weeks promise this rate of all nodes within the hour.
+std::shared_ptr<Baselines> promise(double rate) {
+  auto baselines = std::make_shared<Baselines>();
+  BaselineView& view = baselines->pools[{"shop", "default"}];
+  view.expected = decision::Baseline::Expected{rate / 2};
+  view.rate = rate;
+  return baselines;
+}
+
+TEST_F(OneNode, IsSizedForTheRushBeforeItComes) {
+  sample_.measure(150, 2.0);
+  sample_.fleet_.baselines = promise(300);
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 2 * 300 * 2 + 300 * 10);
+  const v1::Decision& decision = plan.decisions.at(0);
+  EXPECT_EQ(number(decision, "expected_rate"), 300);
+  EXPECT_THAT(decision.message(), HasSubstr("150.0/s arrive, 300.0/s are expected within the hour"));
+  EXPECT_EQ(plan.observed.at({"shop", "default"}).rate, 150);
+  // It does not shrink for a quiet hour that is expected.
+  sample_.fleet_.baselines = promise(20);
+  sample_.measure(1'000, 2.0);
+  plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 2 * 1'000 * 2 + 1'000 * 10);
+}
+
+TEST_F(OneNode, HasItsShareOfTheRush) {
+  sample_.add("n2", 1000);
+  sample_.measure(100, 1.0);
+  sample_.signals_.pools[{{"shop", "n2"}, "default"}].rate = 300;
+  sample_.fleet_.baselines = promise(800);
+  Plan plan = sample_.turn();
+  EXPECT_EQ(SampleFleet::limit(plan, "n1"), 200 * 2 + 200 * 10);
+  EXPECT_EQ(SampleFleet::limit(plan, "n2"), 600 * 2 + 600 * 10);
+}
+
 TEST_F(OneNode, ShrinksByStepsAndReachesTheTarget) {
   sample_.measure(10, 0.1);  // 2 + 100
   Plan plan = sample_.turn();

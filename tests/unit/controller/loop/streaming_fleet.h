@@ -70,7 +70,7 @@ class StreamingFleet {
       streaming.push_back({node.id, node.connected, node.policy, {node.counters, node.counted}});
     }
     std::ranges::sort(streaming, {}, &Streaming::id);
-    CauseTests::Plan plan = tests_.turn(streaming, now_, now_.time_since_epoch());
+    CauseTests::Plan plan = tests_.turn(streaming, now_, now_.time_since_epoch(), history_);
     for (const Fleet::Leading& leading : plan.leads)
       for (Node& node : nodes_)
         if (node.id == leading.change.id && node.policy == leading.governed_by) node.lead = leading.change.lead;
@@ -115,6 +115,7 @@ class StreamingFleet {
   // Seconds that a call takes beside its turn.
   double latency_ = 0.2;
   CauseTests tests_;
+  BaselineViews history_;
   std::vector<v1::Decision> decisions_;
   decision::Instant now_{std::chrono::hours(1)};
 

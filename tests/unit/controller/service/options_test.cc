@@ -28,6 +28,19 @@ TEST(Options, DefaultsListenOnLoopback) {
   EXPECT_FALSE(settings->tls());
   EXPECT_EQ(settings->lease_ttl, std::chrono::seconds(15));
   EXPECT_EQ(settings->decision_retention, std::chrono::hours(168));
+  EXPECT_EQ(settings->history, std::chrono::hours(672));
+}
+
+TEST(Options, HistoryIsADayToFourWeeksOrNone) {
+  Options options = plain();
+  options.history = "0";
+  EXPECT_EQ(understand(options)->history, std::chrono::hours(0));
+  options.history = "48h";
+  EXPECT_EQ(understand(options)->history, std::chrono::hours(48));
+  for (const char* wrong : {"1h", "673h", "-24h", "a week", ""}) {
+    options.history = wrong;
+    EXPECT_NE(refusal(options).find("--history: "), std::string::npos) << wrong;
+  }
 }
 
 TEST(Options, KnowsLoopback) {

@@ -57,6 +57,40 @@ TEST(QueryResult, GarbageIsAnError) {
   }
 }
 
+std::string matrix(const std::string& series) {
+  return R"({"status":"success","data":{"resultType":"matrix","result":[)" + series + "]}}";
+}
+
+TEST(RangeResult, PointsAreReadAndNumbersThatAreNoneLeftOut) {
+  const RangeResult result =
+      parse_range_response(200, matrix(R"({"metric":{"a":"b"},"values":[[3600,"1.5"],[7200,"NaN"],[10800.5,"2"]]},)"
+                                       R"({"metric":{},"values":[[1,"+Inf"]]})"));
+  ASSERT_EQ(result.state, SignalState::value);
+  ASSERT_EQ(result.series.size(), 1u);
+  EXPECT_EQ(result.series[0].labels.at("a"), "b");
+  EXPECT_EQ(result.series[0].points, (std::vector<std::pair<double, double>>{{3600, 1.5}, {10800.5, 2}}));
+  EXPECT_EQ(parse_range_response(200, matrix("")).state, SignalState::empty);
+  EXPECT_EQ(parse_range_response(200, matrix(R"({"metric":{},"values":[[1,"NaN"]]})")).state, SignalState::nan);
+}
+
+TEST(RangeResult, GarbageIsAnError) {
+  const auto reason = [](int status, const std::string& body) {
+    const RangeResult result = parse_range_response(status, body);
+    EXPECT_EQ(result.state, SignalState::error) << body;
+    EXPECT_TRUE(result.series.empty());
+    return result.reason;
+  };
+  EXPECT_EQ(reason(200, ""), "json");
+  EXPECT_EQ(reason(503, "busy"), "status");
+  EXPECT_EQ(reason(200, vector("")), "shape");
+  for (const char* series :
+       {"1", "{}", R"({"metric":{}})", R"({"metric":{},"values":1})", R"({"metric":{},"values":[1]})",
+        R"({"metric":{},"values":[[1]]})", R"({"metric":{},"values":[[1,1]]})"}) {
+    EXPECT_EQ(reason(200, matrix(series)), "shape") << series;
+  }
+  EXPECT_EQ(reason(422, R"({"status":"error","errorType":"execution","error":"too many samples"})"), "query");
+}
+
 TEST(QueryResult, RefusalsAreErrors) {
   EXPECT_EQ(reason_of(400, R"({"status":"error","errorType":"bad_data","error":"parse error"})"), "query");
   EXPECT_EQ(reason_of(503, R"({"status":"error","errorType":"timeout","error":"query timed out"})"), "timeout");
