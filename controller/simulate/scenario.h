@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -149,6 +150,12 @@ struct MonitoringModel {
   double lost_scrapes = 0;
 };
 
+// What was recorded before: days on which nothing was the matter.
+struct HistoryModel {
+  int days = 0;
+  Duration day = std::chrono::hours(24);
+};
+
 struct Scenario {
   std::string name;
   std::string about;
@@ -161,6 +168,7 @@ struct Scenario {
   std::vector<UpstreamModel> upstreams;
   OutagesModel outages;
   MonitoringModel monitoring;
+  HistoryModel history;
   // Of the nodes themselves.
   std::vector<Window> overload;
   // Of every upstream that a page calls, unless an operator's policy names fewer.

@@ -44,6 +44,8 @@ class Converter {
     pages();
     outages();
     monitoring();
+    to_.history.days = number(true, from_.history().days(), "history.days", 0, 0, 28);
+    to_.history.day = duration(from_.history().has_day(), from_.history().day(), "history.day", 24h, 24s, 24h);
     for (int i = 0; i < from_.overload_size(); ++i) {
       to_.overload.push_back(window(from_.overload(i), item("overload", i)));
     }

@@ -33,8 +33,10 @@ void PenstockFleet::turn(FleetHost& fleet) {
       nodes_.assign(nodes_.size(), {});
       tripped_.clear();
       tests_.assign(tests_.size(), {});
+      read_history_ = false;
     }
     was_running_ = running;
+    read_history_ |= running && fleet.prometheus() != nullptr;
     if (running && !scenario_.policy.shadow) decide(fleet);
   }
   if (was_running_) test_causes(fleet);
@@ -66,7 +68,8 @@ void PenstockFleet::test_causes(FleetHost& fleet) {
     test.tick({.now = now,
                .wall = now.time_since_epoch(),
                .may_test = calendar_.may_test(policy.name),
-               .limit = policy.limit},
+               .limit = policy.limit,
+               .expected = expected(upstream, now)},
               streamed);
     if (test.wants_test() || test.testing()) {
       calendar_.ask(policy.name, test.testing(), now.time_since_epoch());
@@ -93,8 +96,15 @@ void PenstockFleet::decide(FleetHost& fleet) {
       memory.last_shrink.resize(node.pools().size());
     }
     if (prometheus) size_pools(fleet, *prometheus, i, node);
-    pushes_.push_back({fleet.now() + scenario_.monitoring.stream_delay, i, memory.limits, trips(fleet, i)});
+    Push push{fleet.now() + scenario_.monitoring.stream_delay, i, memory.limits, trips(fleet, i), {}};
+    for (std::uint32_t upstream = 0; upstream < tests_.size(); ++upstream)
+      push.expected.push_back(expected(upstream, fleet.now()));
+    pushes_.push_back(std::move(push));
   }
+}
+
+Duration PenstockFleet::expected(std::uint32_t upstream, Instant now) const {
+  return read_history_ ? history_.latency(upstream, now) : Duration::zero();
 }
 
 void PenstockFleet::size_pools(FleetHost& fleet, const Prometheus& prometheus, std::uint32_t node,
@@ -127,6 +137,15 @@ void PenstockFleet::size_pools(FleetHost& fleet, const Prometheus& prometheus, s
     decision::PoolObservation observed;
     observed.rate = *rate;
     observed.latency = decision::from_seconds(*busy / *done);
+    if (read_history_) observed.expected_rate = history_.rate(pool.policy.name, now);
+    // By its share of what comes to all.
+    double all = 0;
+    for (std::uint32_t other = 0; other < nodes_.size(); ++other)
+      all += prometheus
+                 .rate(
+                     other, [&](const Exposition& e) { return e.pools[i].requests; }, now)
+                 .value_or(0);
+    if (observed.expected_rate) *observed.expected_rate *= *rate / std::max(all, *rate);
     observed.in_flight = pool.admission->in_flight();
     if (memory.bytes_per_request) observed.bytes_per_request = static_cast<std::int64_t>(*memory.bytes_per_request);
     if (cpu) observed.cpu = std::min(1.0, *cpu / scenario_.nodes.cores);
@@ -177,6 +196,8 @@ void PenstockFleet::deliver(FleetHost& fleet) {
     for (std::size_t i = 0; i < push.limits.size(); ++i) {
       if (push.limits[i]) node.impose(node.pools()[i], *push.limits[i]);
     }
+    for (std::uint32_t upstream = 0; upstream < push.expected.size(); ++upstream)
+      node.upstreams()[upstream].expect(push.expected[upstream]);
     for (const std::uint32_t upstream : push.tripped) node.upstreams()[upstream].trip("most nodes have opened it");
   }
 }

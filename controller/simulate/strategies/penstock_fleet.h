@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "controller/simulate/strategies/penstock_history.h"
 #include "controller/simulate/strategies/penstock_node.h"
 #include "controller/simulate/strategy.h"
 
@@ -17,7 +18,7 @@ namespace penstock::simulate {
 class PenstockFleet final : public Ensemble {
  public:
   explicit PenstockFleet(const Scenario& scenario)
-      : scenario_(scenario), nodes_(scenario.nodes.count), tests_(scenario.upstreams.size()) {}
+      : scenario_(scenario), history_(scenario), nodes_(scenario.nodes.count), tests_(scenario.upstreams.size()) {}
 
   std::unique_ptr<Strategy> make(Host& host) override;
   void turn(FleetHost& fleet) override;
@@ -31,6 +32,8 @@ class PenstockFleet final : public Ensemble {
     std::vector<std::optional<int>> limits;
     // Upstreams to trip.
     std::vector<std::uint32_t> tripped;
+    // Latency to expect, by upstream.
+    std::vector<Duration> expected;
   };
   struct Memory {
     // Of the node's life that this was learnt of.
@@ -49,7 +52,13 @@ class PenstockFleet final : public Ensemble {
   void test_causes(FleetHost& fleet);
   std::vector<std::uint32_t> trips(FleetHost& fleet, std::uint32_t node);
 
+  // What is usual of an upstream, by what was recorded, once it was read.
+  Duration expected(std::uint32_t upstream, Instant now) const;
+
   const Scenario& scenario_;
+  const PenstockHistory history_;
+  // The controller has reached Prometheus since its start.
+  bool read_history_ = false;
   std::vector<Memory> nodes_;
   std::deque<Push> pushes_;
   // By upstream: the nodes that the fleet has tripped.

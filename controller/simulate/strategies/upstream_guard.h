@@ -34,6 +34,7 @@ class UpstreamGuard {
   void tick(double memory_pressure, int bulkhead, bool may_test);
   // Of the fleet; unset: none.
   void set_directive(std::optional<int> limit, bool tight, bool leads);
+  void expect(Duration latency) { guard_.expect(latency); }
   // What the node last streamed of it.
   decision::FleetTest::Node streamed(std::uint64_t life) const;
   // A verdict of the fleet, for the record.

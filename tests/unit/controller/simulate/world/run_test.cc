@@ -8,6 +8,7 @@
 #include "controller/simulate/random_scenario.h"
 #include "controller/simulate/report.h"
 #include "controller/simulate/scenario_file.h"
+#include "controller/simulate/strategies/penstock_history.h"
 
 namespace penstock::simulate {
 namespace {
@@ -203,6 +204,48 @@ TEST(Run, PenstockCutsOffWhatIsDeadAndComesBack) {
   ASSERT_FALSE(row.verdicts.empty());
   EXPECT_EQ(row.verdicts[0].cause, Cause::dead);
   EXPECT_EQ(row.verdicts[0].truth, Truth::dead);
+}
+
+// All nodes and the controller begin while A is overrun.
+std::string deployed(int days) {
+  return "duration: 200s\nhistory: {days: " + std::to_string(days) +
+         "}\n"
+         "nodes:\n  startTime: 2s\n  restarts: [{node: 0, at: 70s}, {node: 1, at: 72s}]\n"
+         "outages: {controller: [{from: 50s, to: 74s}]}\n"
+         "upstreams:\n  - name: A\n    latency: 200ms\n    episodes: [{from: 60s, to: 180s, capacity: {servers: "
+         "20}}]\n";
+}
+
+TEST(Run, WhoBeginsInTroubleKnowsByRecordedDaysThatItIsTrouble) {
+  double with = 0;
+  double without = 0;
+  int found = 0;
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    const Row known = run(scenario(deployed(14)), contender("penstock"), seed);
+    with += *known.affected_goodput;
+    found += known.knee_s.has_value();
+    without += *run(scenario(deployed(0)), contender("penstock"), seed).affected_goodput;
+  }
+  EXPECT_EQ(found, 5);
+  EXPECT_GT(with, without + 0.1 * 5);
+}
+
+TEST(History, IsWhatIsUsualAndComesWithTheCurveOfTheDay) {
+  const Scenario day = scenario(
+      "duration: 480s\nhistory: {days: 14, day: 480s}\n"
+      "load: {rate: 100, curve: [{at: 0s, factor: 1}, {at: 240s, factor: 3}, {at: 480s, factor: 1}]}\n"
+      "upstreams: [{name: A, latency: 200ms, spread: 0}]\n");
+  const PenstockHistory history(day);
+  EXPECT_NEAR(decision::seconds(history.latency(0, at(0s))), 0.2, 1e-6);
+  EXPECT_NEAR(decision::seconds(history.latency(0, at(300s))), 0.2, 1e-6);
+  // An hour of that day is 20 s.
+  EXPECT_NEAR(*history.rate("default", at(110s)), 100 * (1 + 2 * 130.0 / 240), 10);
+  EXPECT_NEAR(*history.rate("default", at(230s)), 300, 10);
+  EXPECT_FALSE(history.rate("other", at(0s)));
+
+  const PenstockHistory none(scenario("duration: 480s\n"));
+  EXPECT_EQ(none.latency(0, at(0s)), Duration::zero());
+  EXPECT_FALSE(none.rate("default", at(0s)));
 }
 
 }  // namespace

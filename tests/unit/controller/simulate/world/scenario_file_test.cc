@@ -73,6 +73,9 @@ TEST(ScenarioFile, ErrorsSayWhere) {
   EXPECT_THAT(problems("kind: Scenario\nname: x\nabout: y\nnodes: {skews: [{node: 7, by: 2h}]}\n"),
               ElementsAre("s.yaml:4:24: skews[0].node: 7 is not in [0, 1]",
                           "s.yaml:4:31: skews[0].by: is not between 0s and 3600s"));
+  EXPECT_THAT(problems("kind: Scenario\nname: x\nabout: y\nhistory: {days: 29, day: 1s}\n"),
+              ElementsAre("s.yaml:4:17: history.days: 29 is not in [0, 28]",
+                          "s.yaml:4:26: history.day: is not between 24s and 86400s"));
   EXPECT_THAT(problems("kind: Scenario\nname: x\nabout: y\npolicy: {service: shop, pools: [{name: a, min: 0}]}\n"),
               ElementsAre(testing::StartsWith("s.yaml:4:48: pools[0].min: ")));
 }
