@@ -94,7 +94,8 @@ bool UpstreamGuard::well() const {
 QueuePolicy UpstreamGuard::queue_policy(int limit) const {
   QueuePolicy queue;
   queue.discipline = tight() ? QueueDiscipline::newest_first : QueueDiscipline::fifo;
-  queue.max = std::clamp(bulkhead_ - limit, 0, kMaxQueue);
+  // What is in it above a limit that fell holds memory all the same.
+  queue.max = std::clamp(bulkhead_ - std::max(limit, counts_.in_flight), 0, kMaxQueue);
   queue.max_wait = policy_.timeout;
   if (tight()) {
     // In steps, so that the queue is not set anew with every call's patience.

@@ -168,6 +168,17 @@ TEST_F(UpstreamGuardTest, TheLeastOfAllBoundsIsInForce) {
   EXPECT_EQ(guard_.bound_by(), "bulkhead");
 }
 
+// What is in it above a limit that fell holds memory as what waits does.
+TEST_F(ColdUpstream, MemoryBoundsWhatIsInItAndWhatWaitsTogether) {
+  tick(100);
+  for (int i = 0; i < 90; ++i) ASSERT_EQ(offer(fresh()).offer, Offer::go);
+  guard_.set_directive(10, now_, decided_, true, true);
+  tick(100);
+  int waiting = 0;
+  for (int i = 0; i < 100; ++i) waiting += offer(fresh()).offer == Offer::wait ? 1 : 0;
+  EXPECT_EQ(waiting, 10);
+}
+
 TEST_F(UpstreamGuardTest, WhatTheFleetExpectsIsUsualAndIsTold) {
   guard_.expect(std::chrono::milliseconds(200));
   tick();
