@@ -8,7 +8,8 @@ import subprocess
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVERS = os.path.join(HERE, "servers")
-TARGETS = ["bench-server-penstock", "bench-server-raw-epoll", "bench-server-beast-async", "bench-server-asio-spawn"]
+TARGETS = ["bench-server-penstock", "bench-server-penstock-interposed", "bench-server-raw-epoll",
+           "bench-server-beast-async", "bench-server-asio-spawn"]
 
 NGINX = """
 daemon off;
@@ -69,6 +70,7 @@ def all_servers(build, folder, wanted=None):
     ours = f"{build}/bench/servers/bench-server-"
     made = {
         "penstock": lambda: ([ours + "penstock"], None),
+        "penstock_interposed": lambda: ([ours + "penstock-interposed"], None),
         "raw_epoll": lambda: ([ours + "raw-epoll"], None),
         "nginx": lambda: nginx(folder) if has("nginx") else None,
         "beast_async": lambda: ([ours + "beast-async"], None),

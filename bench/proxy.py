@@ -10,7 +10,7 @@ import process
 import report
 
 IN_FLIGHT = 1000
-TARGETS = ["bench-proxy-penstock", "bench-proxy-raw-epoll", "bench-proxy-upstream"]
+TARGETS = ["bench-proxy-penstock", "bench-proxy-penstock-interposed", "bench-proxy-raw-epoll", "bench-proxy-upstream"]
 
 NGINX = """
 daemon off;
@@ -50,6 +50,7 @@ def subjects(build, folder, upstream):
     url = f"http://{upstream}/order"
     found = {
         "penstock": ([f"{build}/bench/proxy/bench-proxy-penstock", port], None),
+        "penstock_interposed": ([f"{build}/bench/proxy/bench-proxy-penstock-interposed", port], None),
         "raw_epoll": ([f"{build}/bench/proxy/bench-proxy-raw-epoll", port], None),
     }
     if peers.has("nginx"):
@@ -71,6 +72,8 @@ def run(build, options):
         _, upstream = stack.enter_context(process.server([f"{build}/bench/proxy/bench-proxy-upstream"], load_core))
         running = {}
         for subject, (command, address) in subjects(build, folder, upstream).items():
+            if options.subjects and subject not in options.subjects:
+                continue
             pid, address = stack.enter_context(process.server(command, server_core, address))
             url = f"http://{address}/order"
             process.wait_for(url)

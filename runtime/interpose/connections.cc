@@ -16,7 +16,7 @@ namespace {
 constexpr auto kFirstPause = std::chrono::microseconds(200);
 constexpr auto kLongestPause = std::chrono::milliseconds(10);
 
-int finish_connecting(fiber::Scheduler& scheduler, int fd) noexcept {
+int finish_connecting(fiber::Scheduler& scheduler, int fd, const sockaddr* to, socklen_t size) noexcept {
   BlockingCall call(scheduler, fd, BlockingCall::kConnect);
   for (;;) {
     pollfd ready{fd, POLLOUT, 0};
@@ -27,12 +27,9 @@ int finish_connecting(fiber::Scheduler& scheduler, int fd) noexcept {
       return -1;
     }
   }
-  int error = 0;
-  socklen_t size = sizeof error;
-  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return -1;
-  if (error == 0) return 0;
-  errno = error;
-  return -1;
+  // Told by another call, which waits no more: the socket is then connected, or can be connected again, as after one
+  // that waited.
+  return real::connect(fd, to, size);
 }
 
 int connect_somehow(fiber::Scheduler& scheduler, int fd, Descriptor& descriptor, const sockaddr* to,
@@ -46,7 +43,7 @@ int connect_somehow(fiber::Scheduler& scheduler, int fd, Descriptor& descriptor,
       result = real::connect(fd, to, size);
       if (result == 0 || unblocked.was()) return result;
     }
-    if (errno == EINPROGRESS || errno == EALREADY) return finish_connecting(scheduler, fd);
+    if (errno == EINPROGRESS || errno == EALREADY) return finish_connecting(scheduler, fd, to, size);
     // A Unix socket whose listener has no room; nothing tells of the room.
     if (errno != EAGAIN || to->sa_family != AF_UNIX) return -1;
     const Ended ended = wait_until(std::min(until, fiber::time_in(pause)), BlockingCall::kConnect.what);

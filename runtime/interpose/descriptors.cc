@@ -153,3 +153,27 @@ PENSTOCK_INTERPOSED int flock(int fd, int operation) noexcept {
   if (scheduler == nullptr) return real::flock(fd, operation);
   return lock_file(*scheduler, [&] { return real::flock(fd, operation | LOCK_NB); });
 }
+
+// The C library's calls fcntl() inside itself.
+PENSTOCK_INTERPOSED int lockf64(int fd, int command, off64_t size) {
+  struct flock area {};
+  area.l_type = command == F_ULOCK ? F_UNLCK : F_WRLCK;
+  area.l_whence = SEEK_CUR;
+  area.l_len = size;
+  switch (command) {
+    case F_ULOCK:
+    case F_TLOCK:
+      return control(fd, F_SETLK, &area);
+    case F_LOCK:
+      return control(fd, F_SETLKW, &area);
+    case F_TEST:
+      if (control(fd, F_GETLK, &area) < 0) return -1;
+      if (area.l_type == F_UNLCK || area.l_pid == ::getpid()) return 0;
+      errno = EACCES;
+      return -1;
+    default:
+      errno = EINVAL;
+      return -1;
+  }
+}
+PENSTOCK_INTERPOSED int lockf(int fd, int command, off_t size) { return lockf64(fd, command, size); }

@@ -14,6 +14,7 @@
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/libc.h"
 #include "runtime/interpose/readiness.h"
+#include "runtime/interpose/threads/signals.h"
 
 // poll, ppoll, epoll_wait, epoll_pwait, epoll_pwait2.
 
@@ -44,6 +45,11 @@ int ask_until_ready(fiber::Scheduler& scheduler, FdWait* waits, const std::size_
     errno = to_errno(ended, EINTR);
     return -1;
   }
+}
+
+int fail(int error) noexcept {
+  errno = error;
+  return -1;
 }
 
 class Waits {
@@ -89,13 +95,19 @@ void show_sets(const pollfd* fds, nfds_t count) noexcept {
 
 int epoll_on_fiber(fiber::Scheduler& scheduler, int epoll_fd, epoll_event* events, int most, Instant until,
                    const sigset_t* mask) noexcept {
+  const MaskOfCall masked(mask);
+  const sigset_t* const for_system = masked.for_system();
   const EpollSet::Use use(epoll_fd);
   EpollSet::Kept kept;
   std::array<FdWait, 1 + EpollSet::kMost> waits;
   std::size_t count = 1;
   waits[0] = {.fd = epoll_fd, .events = EPOLLIN};
   const auto ask = [&] {
-    const int found = EpollSet::ask(epoll_fd, events, most, mask, kept);
+    int found = EpollSet::ask(epoll_fd, events, most, nullptr, kept);
+    // epoll_pwait() that does not wait lets no signals through.
+    constexpr timespec kNow{};
+    if (found == 0 && for_system != nullptr) found = real::ppoll(nullptr, 0, &kNow, for_system);
+    if (found == 0 && masked.interrupted()) found = fail(EINTR);
     // A connection wakes one of those that wait for its listener; the next turn another, if it is still there.
     for (std::size_t i = 0; i < kept.count; ++i) {
       waits[1 + i] = {.fd = kept.listeners[i].fd, .events = EPOLLIN, .exclusive = true};
@@ -104,7 +116,7 @@ int epoll_on_fiber(fiber::Scheduler& scheduler, int epoll_fd, epoll_event* event
     return found;
   };
   const int found = with_errno_of<int>([&] {
-    return ask_until_ready(scheduler, waits.data(), count, until, mask != nullptr,
+    return ask_until_ready(scheduler, waits.data(), count, until, for_system != nullptr,
                            {.what = "epoll_wait()", .fd = epoll_fd}, ask);
   });
   const int error = errno;
@@ -156,9 +168,11 @@ PENSTOCK_INTERPOSED int ppoll(pollfd* fds, nfds_t count, const timespec* timeout
   show_sets(fds, count);
   fiber::Scheduler* scheduler = valid_timeout(timeout) ? cooperative() : nullptr;
   if (scheduler == nullptr) return real::ppoll(fds, count, timeout, mask);
-  return poll_on_fiber(*scheduler, fds, count, from_now(timeout), mask != nullptr, [&] {
+  const MaskOfCall masked(mask);
+  return poll_on_fiber(*scheduler, fds, count, from_now(timeout), masked.for_system() != nullptr, [&] {
     constexpr timespec kNow{};
-    return real::ppoll(fds, count, &kNow, mask);
+    const int ready = real::ppoll(fds, count, &kNow, masked.for_system());
+    return ready == 0 && masked.interrupted() ? fail(EINTR) : ready;
   });
 }
 

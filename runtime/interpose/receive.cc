@@ -1,5 +1,5 @@
-#include <errno.h>
 #include <limits.h>
+#include <sys/eventfd.h>
 
 #include <chrono>
 #include <cstddef>
@@ -10,7 +10,7 @@
 #include "runtime/interpose/io_parts.h"
 #include "runtime/interpose/libc.h"
 
-// Calls that receive: read, readv, recv, recvfrom, recvmsg, recvmmsg.
+// Calls that receive: read, readv, recv, recvfrom, recvmsg, recvmmsg, eventfd_read.
 
 extern "C" [[noreturn]] void __chk_fail(void);
 
@@ -224,4 +224,8 @@ PENSTOCK_INTERPOSED int recvmmsg(int fd, mmsghdr* messages, unsigned count, int 
   fiber::Scheduler* scheduler = (flags & kNeverWaits) == 0 ? cooperative() : nullptr;
   if (scheduler == nullptr) return real::recvmmsg(fd, messages, count, flags, timeout);
   return with_errno_of<int>([&] { return receive_messages(*scheduler, fd, messages, count, flags, timeout); });
+}
+
+PENSTOCK_INTERPOSED int eventfd_read(int fd, eventfd_t* value) {
+  return read(fd, value, sizeof *value) == sizeof *value ? 0 : -1;
 }

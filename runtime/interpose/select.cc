@@ -16,6 +16,7 @@
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/libc.h"
 #include "runtime/interpose/readiness.h"
+#include "runtime/interpose/threads/signals.h"
 
 // select and pselect.
 
@@ -150,8 +151,12 @@ PENSTOCK_INTERPOSED int pselect(int count, fd_set* readable, fd_set* writable, f
   fiber::Scheduler* scheduler = count >= 0 && valid_timeout(timeout) ? cooperative() : nullptr;
   if (scheduler == nullptr) return real::pselect(count, readable, writable, exceptional, timeout, mask);
   fd_set* sets[kSets] = {readable, writable, exceptional};
-  return select_on_fiber(*scheduler, count, sets, from_now(timeout), mask != nullptr, [&] {
+  const MaskOfCall masked(mask);
+  return select_on_fiber(*scheduler, count, sets, from_now(timeout), masked.for_system() != nullptr, [&] {
     constexpr timespec kNow{};
-    return real::pselect(count, readable, writable, exceptional, &kNow, mask);
+    const int ready = real::pselect(count, readable, writable, exceptional, &kNow, masked.for_system());
+    if (ready != 0 || !masked.interrupted()) return ready;
+    errno = EINTR;
+    return -1;
   });
 }

@@ -1,5 +1,5 @@
-#include <errno.h>
 #include <limits.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -220,4 +220,8 @@ PENSTOCK_INTERPOSED ssize_t splice(int from, off64_t* from_offset, int to, off64
   fiber::Scheduler* scheduler = (flags & SPLICE_F_NONBLOCK) == 0 ? cooperative() : nullptr;
   if (scheduler == nullptr) return real::splice(from, from_offset, to, to_offset, size, flags);
   return with_errno_of<ssize_t>([&] { return splice_some(*scheduler, from, from_offset, to, to_offset, size, flags); });
+}
+
+PENSTOCK_INTERPOSED int eventfd_write(int fd, eventfd_t value) {
+  return write(fd, &value, sizeof value) == sizeof value ? 0 : -1;
 }

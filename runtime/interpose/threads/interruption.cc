@@ -61,6 +61,33 @@ void ProgramThread::take_signal(int number, const siginfo_t& info) noexcept {
   if (::sigismember(&blocked, number) == 0) interrupt();
 }
 
+int ProgramThread::send_signal(int number, const siginfo_t& info) noexcept {
+  fiber::Scheduler* here = fiber::Scheduler::current();
+  if (here != nullptr && here->inbox() == home_) {
+    take_signal(number, info);
+    if (this == current()) handle_signals();
+    return 0;
+  }
+  try {
+    home_->post([this, number, info] {
+      if (!ended()) take_signal(number, info);
+    });
+  } catch (const std::bad_alloc&) {
+    return EAGAIN;
+  }
+  return 0;
+}
+
+int ProgramThread::take_pending(const sigset_t& set, siginfo_t* info) noexcept {
+  const auto found = std::find_if(signals_.begin(), signals_.end(),
+                                  [&set](const Signal& signal) { return ::sigismember(&set, signal.number) == 1; });
+  if (found == signals_.end()) return 0;
+  const Signal signal = *found;
+  signals_.erase(found);
+  if (info != nullptr) *info = signal.info;
+  return signal.number;
+}
+
 bool ProgramThread::handle_signals() noexcept {
   bool goes_on = true;
   for (;;) {

@@ -106,6 +106,10 @@ class ProgramThread final : public fiber::Task {
 
   // On its scheduler's dispatcher: its wait is ended, or its next call is held up, for the handler.
   void take_signal(int number, const siginfo_t& info) noexcept;
+  // A signal for this one alone, from any of the program's threads. 0 or an error number.
+  int send_signal(int number, const siginfo_t& info) noexcept;
+  // Takes one of the set that was sent to this one and is blocked; 0: there is none.
+  int take_pending(const sigset_t& set, siginfo_t* info) noexcept;
   // What has come and is not blocked. Whether a call that it has interrupted goes on.
   bool handle_signals() noexcept;
   // Before a call, or when its wait was ended for it: handles signals, and ends it when it is cancelled. The same.

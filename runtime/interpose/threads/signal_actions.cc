@@ -112,7 +112,10 @@ int change(int number, const struct sigaction* wanted, struct sigaction* old) no
 // Until one of the set has come, that all threads block: the kernel keeps it for whoever asks.
 int await(const sigset_t& set, siginfo_t* info, Instant until) {
   constexpr timespec kNow{};
+  ProgramThread* thread = ProgramThread::current();
   for (;;) {
+    const int sent = thread != nullptr ? thread->take_pending(set, info) : 0;
+    if (sent != 0) return sent;
     const int number = real::sigtimedwait(&set, info, &kNow);
     if (number > 0 || errno != EAGAIN) return number;
     const int fd = ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -131,6 +134,12 @@ void keep_handlers() noexcept { keeping.store(true, std::memory_order_release); 
 
 struct sigaction action_of(int number) noexcept {
   return kept[static_cast<std::size_t>(number)].get();
+}
+
+bool has_handler(int number) noexcept {
+  if (!keeping.load(std::memory_order_acquire) || number <= 0 || number >= NSIG || is_fault(number)) return false;
+  struct sigaction kernels {};
+  return real_sigaction(number, nullptr, &kernels) == 0 && kernels.sa_sigaction == come;
 }
 
 void call_handler(int number, siginfo_t* info, void* context) {
@@ -176,12 +185,9 @@ PENSTOCK_INTERPOSED int sigprocmask(int how, const sigset_t* set, sigset_t* old)
 PENSTOCK_INTERPOSED int sigsuspend(const sigset_t* set) {
   ProgramThread* thread = cooperative() != nullptr ? ProgramThread::current() : nullptr;
   if (thread == nullptr) return real::sigsuspend(set);
-  sigset_t before;
   // What was held back comes at once.
-  const std::uint64_t handled = thread->signals_handled;
-  change_mask(*thread, SIG_SETMASK, set, &before);
-  if (thread->signals_handled == handled) wait_until(Instant::max(), "a signal");
-  change_mask(*thread, SIG_SETMASK, &before, nullptr);
+  const MaskOfCall mask(set);
+  if (!mask.interrupted()) wait_until(Instant::max(), "a signal");
   return fail(EINTR);
 }
 

@@ -79,6 +79,9 @@ struct Signals {
 // Never destroyed. Null: the thread runs no fibers of the program.
 constinit thread_local Signals* mine = nullptr;
 
+// Handlers that run in the midst of whatever they have interrupted.
+constinit thread_local volatile int handlers_inside = 0;
+
 void apply_masks() noexcept {
   sigset_t wanted;
   ::sigemptyset(&wanted);
@@ -137,7 +140,9 @@ bool may_run_here(int number, const void* context) noexcept {
 void come(int number, siginfo_t* info, void* context) noexcept {
   const int error = errno;
   if (mine == nullptr || fiber::Scheduler::current() == nullptr || may_run_here(number, context)) {
+    handlers_inside = handlers_inside + 1;
     call_handler(number, info, context);
+    handlers_inside = handlers_inside - 1;
   } else {
     Arrived& signal = mine->arrived[static_cast<std::size_t>(number)];
     signal.info = *info;
@@ -214,6 +219,24 @@ bool handle(int number, siginfo_t& info) {
   thread.blocked = before;
   return (action.sa_flags & SA_RESTART) != 0;
 }
+
+bool can_be_sent(int number) noexcept { return handlers_inside == 0 && has_handler(number); }
+
+MaskOfCall::MaskOfCall(const sigset_t* mask) noexcept
+    : mask_(mask), thread_(mask != nullptr && may_wait() != nullptr ? ProgramThread::current() : nullptr) {
+  if (thread_ == nullptr) return;
+  handled_ = thread_->signals_handled;
+  change_mask(*thread_, SIG_SETMASK, mask, &before_);
+}
+
+MaskOfCall::~MaskOfCall() {
+  if (thread_ == nullptr) return;
+  const int error = errno;
+  change_mask(*thread_, SIG_SETMASK, &before_, nullptr);
+  errno = error;
+}
+
+bool MaskOfCall::interrupted() const noexcept { return thread_ != nullptr && thread_->signals_handled != handled_; }
 
 void begin_child_mask(const sigset_t& blocked) noexcept {
   mine = nullptr;

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <cstdint>
 #include <memory>
 
 #include "runtime/fiber/inbox.h"
@@ -29,6 +30,30 @@ void end_mask(const sigset_t& blocked) noexcept;
 int change_mask(ProgramThread& thread, int how, const sigset_t* set, sigset_t* old) noexcept;
 // Calls the handler of a signal that has come for the calling fiber. Whether a call that it interrupted goes on.
 bool handle(int number, siginfo_t& info);
+// Whether a signal can be told to a fiber alone: the program has a handler for it, and the caller is not in one that
+// has interrupted who knows what. Else it is sent to a thread of the kernel's.
+bool can_be_sent(int number) noexcept;
+
+// A mask of the calling fiber for the time of one call, as of ppoll(). Does nothing where the fiber is no thread of a
+// program, whose calls ask the system for signals instead.
+class MaskOfCall {
+ public:
+  explicit MaskOfCall(const sigset_t* mask) noexcept;
+  ~MaskOfCall();
+  MaskOfCall(const MaskOfCall&) = delete;
+  MaskOfCall& operator=(const MaskOfCall&) = delete;
+  // What the system is to be asked with; null: nothing.
+  const sigset_t* for_system() const noexcept { return thread_ != nullptr ? nullptr : mask_; }
+  // A handler has run: the call fails with EINTR unless it has something to say.
+  bool interrupted() const noexcept;
+
+ private:
+  const sigset_t* const mask_;
+  ProgramThread* const thread_;
+  std::uint64_t handled_ = 0;
+  sigset_t before_;
+};
+
 // In a forked child: the caller's mask is the only one.
 void begin_child_mask(const sigset_t& blocked) noexcept;
 

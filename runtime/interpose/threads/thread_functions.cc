@@ -1,5 +1,6 @@
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include "runtime/interpose/threads/clock.h"
 #include "runtime/interpose/threads/program.h"
 #include "runtime/interpose/threads/program_thread.h"
+#include "runtime/interpose/threads/signals.h"
 
 PENSTOCK_REAL(pthread_create)
 PENSTOCK_REAL(pthread_join)
@@ -23,6 +25,8 @@ PENSTOCK_REAL(pthread_getname_np)
 PENSTOCK_REAL(pthread_getattr_np)
 PENSTOCK_REAL(pthread_getcpuclockid)
 PENSTOCK_REAL(pthread_kill)
+PENSTOCK_REAL(pthread_sigqueue)
+PENSTOCK_REAL(raise)
 PENSTOCK_REAL(pthread_setaffinity_np)
 PENSTOCK_REAL(pthread_getaffinity_np)
 PENSTOCK_REAL(pthread_setschedparam)
@@ -61,6 +65,15 @@ int join_until(pthread_t handle, void** result, clockid_t clock, const timespec*
 pthread_t kernel_thread_of(pthread_t handle) noexcept {
   const ProgramThread* thread = ProgramThread::of(handle);
   return thread != nullptr ? scheduler_thread_of(thread->home()) : handle;
+}
+
+siginfo_t sent_by_us(int signal, int code) noexcept {
+  siginfo_t info{};
+  info.si_signo = signal;
+  info.si_code = code;
+  info.si_pid = ::getpid();
+  info.si_uid = ::getuid();
+  return info;
 }
 
 bool has_ended(pthread_t handle) noexcept {
@@ -144,7 +157,26 @@ PENSTOCK_INTERPOSED int pthread_getcpuclockid(pthread_t handle, clockid_t* clock
 
 PENSTOCK_INTERPOSED int pthread_kill(pthread_t handle, int signal) noexcept {
   if (has_ended(handle)) return signal < 0 || signal >= NSIG ? EINVAL : 0;
+  if (ProgramThread* thread = ProgramThread::of(handle); thread != nullptr && can_be_sent(signal)) {
+    return thread->send_signal(signal, sent_by_us(signal, SI_TKILL));
+  }
   return real::pthread_kill(kernel_thread_of(handle), signal);
+}
+
+PENSTOCK_INTERPOSED int raise(int signal) noexcept {
+  ProgramThread* thread = may_wait() != nullptr ? ProgramThread::current() : nullptr;
+  return thread != nullptr && can_be_sent(signal) ? thread->send_signal(signal, sent_by_us(signal, SI_TKILL))
+                                                  : real::raise(signal);
+}
+
+PENSTOCK_INTERPOSED int pthread_sigqueue(pthread_t handle, int signal, const union sigval value) noexcept {
+  if (has_ended(handle)) return signal < 0 || signal >= NSIG ? EINVAL : 0;
+  if (ProgramThread* thread = ProgramThread::of(handle); thread != nullptr && can_be_sent(signal)) {
+    siginfo_t info = sent_by_us(signal, SI_QUEUE);
+    info.si_value = value;
+    return thread->send_signal(signal, info);
+  }
+  return real::pthread_sigqueue(kernel_thread_of(handle), signal, value);
 }
 
 PENSTOCK_INTERPOSED int pthread_setaffinity_np(pthread_t handle, size_t size, const cpu_set_t* set) noexcept {

@@ -16,6 +16,8 @@ struct Case {
 // Ended by one without a name.
 extern const struct Case kCases[];
 extern const struct Case kMoreCases[];
+extern const struct Case kIoCases[];
+extern const struct Case kThreadCases[];
 
 #ifdef __cplusplus
 }

@@ -65,6 +65,9 @@ class Same(unittest.TestCase):
     def test_all_of_pthread(self):
         self.assert_same(r"[0-9]+ threads were fibers, at most 1000 at a time", os.path.join(FOLDER, "threads_program"))
 
+    def test_conformance(self):
+        self.assert_same("threads were fibers", os.path.join(FOLDER, "conformance_program"))
+
     def test_python(self):
         self.assert_same("threads were fibers", PYTHON, os.path.join(HERE, "threads_program.py"))
 
