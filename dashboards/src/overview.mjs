@@ -17,7 +17,7 @@ export const overview = new DashboardBuilder('Penstock: fleet')
   .annotation(decisions('Policies', 'kind="policy"', 'blue'))
   .withPanel(number('Nodes', 'Nodes that Prometheus reaches.', 'none', `count(penstock_pool_limit{pool="default",${node}})`))
   .withPanel(
-    number('Requests', 'Answered per second.', 'reqps', `sum(rate(penstock_requests_total{${node}}[$__rate_interval]))`)
+    number('Requests', 'Answered per second. Programs behind penstock-run answer by themselves, and are not counted.', 'reqps', `sum(rate(penstock_requests_total{${node}}[$__rate_interval]))`)
   )
   .withPanel(
     number(
@@ -37,11 +37,11 @@ export const overview = new DashboardBuilder('Penstock: fleet')
       'min(penstock_node_lease_seconds)')
   )
   .withPanel(
-    graph('Answers by code', '499: the client left first. 503: refused, with the time to retry. 504: out of time.', 'reqps',
+    graph('Answers by code', '499: the client left first. 503: refused, with the time to retry. 504: out of time. Not of programs behind penstock-run.', 'reqps',
       [[`sum by (code) (rate(penstock_requests_total{${node}}[$__rate_interval]))`, '{{code}}']], { stack: true })
   )
   .withPanel(
-    graph('Time to answer', 'Median and 99th percentile over all routes.', 's', [
+    graph('Time to answer', 'Median and 99th percentile over all routes. Not of programs behind penstock-run, which answer by themselves.', 's', [
       [`histogram_quantile(0.5, sum by (le) (rate(penstock_request_duration_seconds_bucket{${node}}[$__rate_interval])))`, 'p50'],
       [`histogram_quantile(0.99, sum by (le) (rate(penstock_request_duration_seconds_bucket{${node}}[$__rate_interval])))`, 'p99'],
     ])
@@ -54,7 +54,7 @@ export const overview = new DashboardBuilder('Penstock: fleet')
       { stack: true })
   )
   .withPanel(
-    graph('Pools: limit and use', 'The limit follows rate x latency; what is in flight stays below it.', 'none', [
+    graph('Pools: limit and use', 'The limit follows rate x latency; what is in flight stays below it. Programs behind penstock-run admit by themselves.', 'none', [
       [`sum by (pool) (penstock_pool_limit{${node}})`, '{{pool}} limit'],
       [`sum by (pool) (penstock_pool_in_flight{${node}})`, '{{pool}} in flight'],
       [`sum by (pool) (penstock_pool_queue_length{${node}})`, '{{pool}} queued'],
