@@ -1,5 +1,7 @@
 #include "cli/nouns.h"
 
+#include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <utility>
 
@@ -52,6 +54,12 @@ void no_labels(const Selection& selection, const std::string& noun) {
 template <typename Duration>
 std::string duration(const Duration& value) {
   return policy::round_duration(policy::to_chrono(value));
+}
+
+std::string times(double ratio) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f x", ratio);
+  return text;
 }
 
 std::string rate(double per_second) {
@@ -177,6 +185,8 @@ Result show(v1::ListUpstreamsResponse upstreams) {
                           {"LIMIT", true, true},
                           {"BY", false, true},
                           {"USEFUL", true, true},
+                          {"EXPECTED", true, true},
+                          {"DRIFT", true, true},
                           {"POLICY", false, true},
                           {"REASON", false, true}};
   for (const v1::UpstreamView& upstream : upstreams.upstreams()) {
@@ -187,7 +197,11 @@ Result show(v1::ListUpstreamsResponse upstreams) {
          upstream.has_latency() ? duration(upstream.latency()) : "",
          upstream.has_oldest() ? duration(upstream.oldest()) : "", cause(upstream),
          upstream.bound_by().empty() || upstream.bound_by() == "none" ? "" : std::to_string(upstream.limit()),
-         upstream.bound_by(), upstream.has_usefulness() ? percent(upstream.usefulness()) : "", upstream.policy(),
+         upstream.bound_by(), upstream.has_usefulness() ? percent(upstream.usefulness()) : "",
+         upstream.baseline().has_expected()
+             ? duration(policy::to_proto(std::chrono::nanoseconds(std::llround(upstream.baseline().expected() * 1e9))))
+             : "",
+         upstream.baseline().has_drift() ? times(upstream.baseline().drift()) : "", upstream.policy(),
          upstream.reason()});
     result.names.push_back("upstream/" + upstream.name());
   }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "controller/fleet/effective.h"
@@ -237,25 +238,43 @@ void Fleet::set_baselines(Baselines baselines) {
   std::vector<Wake> wakes;
   {
     std::lock_guard lock(state_->mutex);
-    const auto next = std::make_shared<const Baselines>(std::move(baselines));
-    bool moved = false;
+    state_->baselines = std::make_shared<const Baselines>(std::move(baselines));
     Expectations expected;
-    for (const auto& [key, view] : next->upstreams) {
+    // By service and upstream.
+    std::set<std::pair<std::string, std::string>> moved;
+    for (const auto& [key, view] : state_->baselines->upstreams) {
       // Agents refuse what no latency can be.
       if (!view.expected || view.expected->value < 1e-6 || view.expected->value > 3600) continue;
       decision::Duration latency = decision::from_seconds(view.expected->value);
       const auto known = state_->expected.find(key);
-      if (known != state_->expected.end() &&
-          std::abs(decision::seconds(latency) / decision::seconds(known->second) - 1) < kExpectationBand)
+      const double told = known == state_->expected.end() ? 0 : decision::seconds(known->second);
+      if (told > 0 && std::abs(view.expected->value / told - 1) < kExpectationBand) {
         latency = known->second;
-      moved |= known == state_->expected.end() || known->second != latency;
+      } else {
+        moved.insert(key);
+      }
       expected[key] = latency;
     }
-    moved |= expected.size() != state_->expected.size();
-    state_->baselines = next;
+    for (const auto& [key, latency] : state_->expected)
+      if (!expected.contains(key)) moved.insert(key);
     state_->expected = std::move(expected);
-    if (moved)
-      for (auto& [id, node] : state_->nodes) state_->refresh(node, wakes);
+    if (moved.empty()) return;
+    // Only these are put together again: a node has many.
+    for (auto& [id, node] : state_->nodes) {
+      if (node.state.policy == nullptr) continue;
+      bool changed = false;
+      for (const auto& upstream : node.state.policy->spec().upstreams()) {
+        if (!moved.contains({id.service, upstream.name()})) continue;
+        v1::UpstreamDirective directive = compose(node.told(state_->expected), state_->overrides, upstream.name());
+        v1::UpstreamDirective& standing = node.effective.upstreams[upstream.name()];
+        if (MessageDifferencer::Equals(standing, directive)) continue;
+        standing = std::move(directive);
+        changed = true;
+      }
+      if (!changed) continue;
+      node.effective.version = state_->next_version++;
+      if (node.state.connected && node.wake) wakes.push_back(node.wake);
+    }
   }
   call(wakes);
 }

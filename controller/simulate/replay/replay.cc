@@ -120,6 +120,10 @@ Replayed replay(const decision::Policy& policy, const Recording& recording, doub
       "100 ms",
       step);
   out.unknown.push_back(text);
+  out.unknown.push_back(
+      "what was usual at that hour by the weeks before is not asked for: a pool may have been sized ahead of a rush, "
+      "and "
+      "a node that had just begun known better what is slow");
   return out;
 }
 
