@@ -15,6 +15,7 @@
 #include "runtime/interpose/epoll_set.h"
 #include "runtime/interpose/fd_watch.h"
 #include "runtime/interpose/guarded_connection.h"
+#include "runtime/interpose/guarded_set.h"
 #include "runtime/interpose/libc.h"
 
 namespace penstock::interpose {
@@ -99,12 +100,17 @@ void forget(int fd) noexcept {
   OwnedFlag* owned;
   std::shared_ptr<GuardedConnection> connection;
   std::unique_ptr<EpollSet> set;
+  std::unique_ptr<GuardedSet> guarded_set;
   {
     std::lock_guard guard(descriptor->lock);
     descriptor->generation.fetch_add(1, std::memory_order_relaxed);
     descriptor->kind.store(Kind::unknown, std::memory_order_relaxed);
     owned = std::exchange(descriptor->owned, nullptr);
     descriptor->guarded.store(false, std::memory_order_relaxed);
+    descriptor->shut_down.store(false, std::memory_order_relaxed);
+    descriptor->member_of.store(-1, std::memory_order_relaxed);
+    descriptor->has_guarded.store(false, std::memory_order_relaxed);
+    guarded_set.reset(std::exchange(descriptor->guarded_set, nullptr));
     connection.swap(descriptor->connection);
     descriptor->keeps.store(false, std::memory_order_relaxed);
     descriptor->kernel_only.store(false, std::memory_order_relaxed);

@@ -11,6 +11,7 @@ namespace penstock::interpose {
 class EpollSet;
 class FdWatch;
 class GuardedConnection;
+class GuardedSet;
 
 // How a call on a descriptor is kept from waiting.
 enum class Kind : std::uint8_t {
@@ -39,6 +40,11 @@ struct Descriptor {
 
   // Whether `connection` is set.
   std::atomic<bool> guarded{false};
+  // By us, since the time of its call was up: it says so to whoever uses it.
+  std::atomic<bool> shut_down{false};
+  // The epoll set that it was put into last; of such a set, whether `guarded_set` is there.
+  std::atomic<int> member_of{-1};
+  std::atomic<bool> has_guarded{false};
 
   // Of an epoll set of the program's: whether `set` is there, whether nothing may be kept there any more, and how many
   // calls wait for it. Changed under lock.
@@ -55,6 +61,8 @@ struct Descriptor {
   FdWatch* watches = nullptr;
   // What is not in the kernel's epoll set; null: nothing.
   EpollSet* set = nullptr;
+  // The connections to upstreams that are in an epoll set; null: none was.
+  GuardedSet* guarded_set = nullptr;
   OwnedFlag* owned = nullptr;
   // Calls under way for which O_NONBLOCK is set, and whether the program had set it.
   int unblocked = 0;

@@ -10,6 +10,7 @@
 #include "runtime/fiber/scheduler.h"
 #include "runtime/interpose/descriptor.h"
 #include "runtime/interpose/guard.h"
+#include "runtime/interpose/guarded_set.h"
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/libc.h"
 
@@ -78,6 +79,7 @@ int add(int epoll_fd, int fd, epoll_event* event) noexcept {
                        !set->kernel_only.load(std::memory_order_relaxed) && is_listening(fd);
   // Also when it is kept: it says what is wrong with the call.
   const int result = real::epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, event);
+  if (result == 0) GuardedSet::joined(epoll_fd, fd, *added);
   if (result != 0 || !crowded) return result;
   if (keep(*set, {fd, added->generation.load(std::memory_order_relaxed), *event})) {
     real::epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, nullptr);

@@ -11,6 +11,7 @@
 
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/interpose/fd_watch.h"
+#include "runtime/interpose/guarded_set.h"
 #include "runtime/interpose/resolved_names.h"
 #include "runtime/runtime_state.h"
 #include "runtime/upstream/upstream_access.h"
@@ -144,7 +145,8 @@ bool before_connect(int fd, Descriptor& descriptor, const sockaddr* to, socklen_
     descriptor.connection = connection;
     descriptor.guarded.store(true, std::memory_order_relaxed);
   }
-  if (!connection->begin()) return false;
+  if (was_shut_down(descriptor) || !connection->begin()) return false;
+  GuardedSet::guarded(fd, descriptor);
   errno = before;
   return true;
 }
@@ -161,7 +163,7 @@ void after_connect(Descriptor& descriptor, int result) noexcept {
 
 bool before_write(Descriptor& descriptor) noexcept {
   const auto connection = connection_of(descriptor);
-  return connection == nullptr || connection->begin();
+  return connection == nullptr || (!was_shut_down(descriptor) && connection->begin());
 }
 
 void after_read(Descriptor& descriptor, ssize_t result) noexcept {
@@ -172,6 +174,13 @@ void after_read(Descriptor& descriptor, ssize_t result) noexcept {
   if (connection == nullptr) return;
   if (result < 0 && errno == ECANCELED) return connection->finish(CallOutcome::cancelled);
   connection->finish(result > 0 ? CallOutcome::ok : CallOutcome::error);
+}
+
+bool was_shut_down(Descriptor& descriptor) noexcept {
+  if (!descriptor.shut_down.load(std::memory_order_relaxed)) [[likely]]
+    return false;
+  errno = ETIMEDOUT;
+  return true;
 }
 
 Instant call_deadline(Descriptor& descriptor) noexcept {
@@ -187,17 +196,25 @@ void call_timed_out(Descriptor& descriptor) noexcept {
 Instant call_deadline(std::span<const FdWait> waits) noexcept {
   Instant earliest = Instant::max();
   for (const FdWait& wait : waits) {
-    if (Descriptor* descriptor = find_descriptor(wait.fd)) earliest = std::min(earliest, call_deadline(*descriptor));
+    Descriptor* descriptor = find_descriptor(wait.fd);
+    if (descriptor == nullptr) continue;
+    earliest = std::min({earliest, call_deadline(*descriptor), GuardedSet::deadline(*descriptor)});
   }
   return earliest;
 }
 
-void calls_timed_out(std::span<const FdWait> waits) noexcept {
+bool calls_timed_out(std::span<const FdWait> waits) noexcept {
   const Instant now = fiber::recent_now();
+  bool any = false;
   for (const FdWait& wait : waits) {
     Descriptor* descriptor = find_descriptor(wait.fd);
-    if (descriptor != nullptr && call_deadline(*descriptor) <= now) call_timed_out(*descriptor);
+    if (descriptor == nullptr) continue;
+    GuardedSet::timed_out(*descriptor);
+    if (call_deadline(*descriptor) > now) continue;
+    call_timed_out(*descriptor);
+    any = true;
   }
+  return any;
 }
 
 }  // namespace penstock::interpose

@@ -55,11 +55,15 @@ bool before_write(Descriptor& descriptor) noexcept;
 // With what was returned, and errno.
 void after_read(Descriptor& descriptor, ssize_t result) noexcept;
 
+// Whether the connection was shut down when the time of its call was up; then with errno.
+bool was_shut_down(Descriptor& descriptor) noexcept;
+
 // When the call is over that goes through the descriptor; Instant::max(): there is none.
 Instant call_deadline(Descriptor& descriptor) noexcept;
 void call_timed_out(Descriptor& descriptor) noexcept;
-// The earliest; those whose time is up.
+// The earliest, also of those in epoll sets that are waited for.
 Instant call_deadline(std::span<const FdWait> waits) noexcept;
-void calls_timed_out(std::span<const FdWait> waits) noexcept;
+// Ends those whose time is up. Whether the wait is to fail: not when epoll sets tell of them.
+bool calls_timed_out(std::span<const FdWait> waits) noexcept;
 
 }  // namespace penstock::interpose

@@ -38,7 +38,9 @@ int ask_until_ready(fiber::Scheduler& scheduler, FdWait* waits, const std::size_
     Instant at = std::min(until, call_until);
     if (signals) at = std::min(at, scheduler.recent() + kAskForSignalsAfter);
     Ended ended = wait_for({waits, count}, at, what);
-    if (ended == Ended::timeout && at == call_until && at < until) ended = Ended::deadline;
+    if (ended == Ended::timeout && at == call_until && at < until && calls_timed_out({waits, count})) {
+      ended = Ended::deadline;
+    }
     if (ended == Ended::ready || ended == Ended::closed || (ended == Ended::timeout && at < until)) continue;
     if (ended == Ended::timeout) return ask();
     if (ended == Ended::deadline) calls_timed_out({waits, count});

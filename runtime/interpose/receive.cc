@@ -29,8 +29,9 @@ bool is_stream(int fd) noexcept {
 // What a call that never waits gave.
 ssize_t noted(int fd, ssize_t n) noexcept {
   Descriptor* descriptor = find_descriptor(fd);
-  if (descriptor != nullptr) after_read(*descriptor, n);
-  return n;
+  if (descriptor == nullptr) return n;
+  after_read(*descriptor, n);
+  return n <= 0 && was_shut_down(*descriptor) ? -1 : n;
 }
 
 // `receive` gives bytes, 0 at the end, or -1.

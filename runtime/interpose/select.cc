@@ -98,7 +98,7 @@ int select_on_fiber(fiber::Scheduler& scheduler, int count, fd_set* (&sets)[kSet
       Ended ended = wait_for(waits, at, {.what = "select()", .fd = waits.size() == 1 ? waits[0].fd : -1});
       asked.restore();
       errno = before;
-      if (ended == Ended::timeout && at == call_until && at < until) ended = Ended::deadline;
+      if (ended == Ended::timeout && at == call_until && at < until && calls_timed_out(waits)) ended = Ended::deadline;
       if (ended == Ended::deadline) calls_timed_out(waits);
       if (ended == Ended::deadline || ended == Ended::cancelled) {
         errno = to_errno(ended, EINTR);

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
+#include <sys/epoll.h>
 
 #include <algorithm>
 #include <future>
@@ -150,6 +151,55 @@ TEST_F(AnUpstream, ItsTimeoutEndsAWaitInside) {
     EXPECT_EQ(stats().timeouts, 2u);
     ::close(fd);
     EXPECT_EQ(stats().in_flight, 0);
+  });
+}
+
+TEST_F(AnUpstream, ItsTimeoutEndsAWaitOfTheProgramsOwnLoop) {
+  shop_.timeout = milliseconds(50);
+  apply();
+  on_fiber([&] {
+    for (const bool added_first : {false, true}) {
+      const Fd set(::epoll_create1(EPOLL_CLOEXEC));
+      Ends other = socket_pair();
+      epoll_event event{EPOLLIN, {.fd = other.one.get()}};
+      ASSERT_EQ(::epoll_ctl(set.get(), EPOLL_CTL_ADD, other.one.get(), &event), 0);
+      int fd = -1;
+      if (added_first) {
+        fd = ::socket(AF_INET, SOCK_STREAM, 0);
+        event = {EPOLLIN, {.fd = fd}};
+        ASSERT_EQ(::epoll_ctl(set.get(), EPOLL_CTL_ADD, fd, &event), 0);
+        ASSERT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&listener_.address), sizeof listener_.address), 0);
+        epoll_event none;
+        while (::epoll_wait(set.get(), &none, 1, 0) != 0) continue;
+      } else {
+        fd = connected();
+        event = {EPOLLIN, {.fd = fd}};
+        ASSERT_EQ(::epoll_ctl(set.get(), EPOLL_CTL_ADD, fd, &event), 0);
+      }
+      EXPECT_EQ(exchange(fd, "one"), "one");
+      const auto before = stats();
+      EXPECT_EQ(::send(fd, "slow", 4, MSG_NOSIGNAL), 4);
+      epoll_event told[2];
+      EXPECT_LT(time_of([&] { ASSERT_EQ(::epoll_wait(set.get(), told, 2, 10'000), 1); }), seconds(5));
+      EXPECT_EQ(told[0].data.fd, fd);
+      EXPECT_EQ(stats().timeouts, before.timeouts + 1);
+      EXPECT_EQ(stats().in_flight, 0);
+      char byte;
+      EXPECT_EQ(::recv(fd, &byte, 1, 0), -1);
+      EXPECT_EQ(errno, ETIMEDOUT);
+      EXPECT_EQ(::send(fd, "more", 4, MSG_NOSIGNAL), -1);
+      EXPECT_EQ(errno, ETIMEDOUT);
+      EXPECT_EQ(::epoll_ctl(set.get(), EPOLL_CTL_DEL, fd, nullptr), 0);
+      ::close(fd);
+      // The others of the set go on, and a number that is used again is another connection.
+      EXPECT_EQ(::epoll_wait(set.get(), told, 2, 1), 0);
+      EXPECT_EQ(::write(other.other.get(), "x", 1), 1);
+      EXPECT_EQ(::epoll_wait(set.get(), told, 2, 10'000), 1);
+      EXPECT_EQ(told[0].data.fd, other.one.get());
+      const int next = connected();
+      EXPECT_EQ(exchange(next, "two"), "two");
+      ::close(next);
+    }
   });
 }
 
