@@ -1,6 +1,7 @@
 #include "penstock/decision/call_list.h"
 
 #include <new>
+#include "penstock/decision/prefetch.h"
 
 namespace penstock::decision {
 namespace {
@@ -20,7 +21,7 @@ Instant CallList::oldest() const {
 }
 
 // Without memory they are taken in the next time.
-void CallList::take_in_fresh() {
+PENSTOCK_TICKED void CallList::take_in_fresh() {
   if (aged_.size() > 2 * alive_ + kWorthDropping) drop_ended();
   while (first_) {
     Call& call = *first_;

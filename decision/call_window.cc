@@ -1,4 +1,5 @@
 #include "decision/call_window.h"
+#include "penstock/decision/prefetch.h"
 
 namespace penstock::decision {
 
@@ -30,7 +31,7 @@ void CallWindow::clear() {
   total_ = {};
 }
 
-void CallWindow::add(const Sums& calls, Instant now) {
+PENSTOCK_TICKED void CallWindow::add(const Sums& calls, Instant now) {
   const std::int64_t n = number(now);
   Bucket& bucket = buckets_[static_cast<std::size_t>(((n % kBuckets) + kBuckets) % kBuckets)];
   if (bucket.number != n) {
@@ -41,7 +42,7 @@ void CallWindow::add(const Sums& calls, Instant now) {
   if (within(n, summed_)) total_ += calls;
 }
 
-CallWindow::Sums CallWindow::sums(Instant now) {
+PENSTOCK_TICKED CallWindow::Sums CallWindow::sums(Instant now) {
   const std::int64_t n = number(now);
   if (n == summed_) return total_;
   total_ = {};

@@ -7,6 +7,7 @@
 
 #include "decision/cause_test_step.h"
 #include "decision/text.h"
+#include "penstock/decision/prefetch.h"
 
 // What all states of the test share; the states are in cause_test_free.cc, cause_test_cut.cc and cause_test_track.cc.
 namespace penstock::decision {
@@ -58,7 +59,8 @@ std::string_view to_string(Cause cause) {
   return "unknown";
 }
 
-CauseTest::Hold CauseTest::tick(const UpstreamSignals& signals, const CauseContext& context, Instant now) {
+PENSTOCK_TICKED CauseTest::Hold CauseTest::tick(const UpstreamSignals& signals, const CauseContext& context,
+                                                Instant now) {
   Step step{signals, context, now};
   wants_test_ = false;
   const BreakerState before = std::exchange(breaker_, context.breaker);
@@ -175,7 +177,7 @@ void CauseTest::decide(Step& step, CauseState to, Cause verdict, std::string sen
   decisions_.push_back(*last_);
 }
 
-std::optional<CauseTest::Decision> CauseTest::take_decision() {
+PENSTOCK_TICKED std::optional<CauseTest::Decision> CauseTest::take_decision() {
   if (decisions_.empty()) return std::nullopt;
   Decision decision = std::move(decisions_.front());
   decisions_.pop_front();

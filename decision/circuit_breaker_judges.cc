@@ -3,6 +3,7 @@
 
 #include "decision/circuit_breaker_state.h"
 #include "decision/text.h"
+#include "penstock/decision/prefetch.h"
 
 // What speaks for opening and closing a breaker.
 namespace penstock::decision {
@@ -25,7 +26,7 @@ constexpr Duration kShortestHang = std::chrono::seconds(1);
 
 }  // namespace
 
-void CircuitBreaker::State::judge_rules(Instant now) {
+PENSTOCK_TICKED void CircuitBreaker::State::judge_rules(Instant now) {
   if (!policy.error_ratio && !policy.slow_call) return;
   const CallWindow::Sums sums = window.sums(now);
   if (policy.error_ratio && sums.ended >= policy.min_calls) {
@@ -49,7 +50,7 @@ void CircuitBreaker::State::judge_rules(Instant now) {
   }
 }
 
-void CircuitBreaker::State::judge_usefulness(Instant now, double pressure) {
+PENSTOCK_TICKED void CircuitBreaker::State::judge_usefulness(Instant now, double pressure) {
   if (!policy.usefulness || usefulness.at_least(kThresholdPressed, typical_patience())) {
     below_since.reset();
     return;

@@ -15,6 +15,8 @@ constexpr double kUsualInFlightHalfLife = 60;
 constexpr double kFaded = 1e-9;
 // Answers behind one value of W: its standard error is a third of the spread of latencies.
 constexpr std::int64_t kWindow = 10;
+// Ticks of the last second and a bit: who asks about trouble looks at these first.
+constexpr std::size_t kLookedAt = 12;
 // Up to this W / W_b the calls in flight count as usual.
 constexpr double kUsual = 1.5;
 // Trouble that lasts longer does not freeze the usual latency any more.
@@ -22,11 +24,11 @@ constexpr Duration kFrozen = std::chrono::seconds(120);
 
 }  // namespace
 
-Duration UpstreamSignals::latency() const {
+PENSTOCK_TICKED Duration UpstreamSignals::latency() const {
   return last_.in_flight > 0 ? std::max(window_mean_, last_.mean_age) : window_mean_;
 }
 
-void UpstreamSignals::tick(const UpstreamCounts& counts, bool frozen, Instant now) {
+PENSTOCK_TICKED void UpstreamSignals::tick(const UpstreamCounts& counts, bool frozen, Instant now) {
   const std::int64_t ok = counts.ok - last_.ok;
   const Duration latency = counts.latency - last_.latency;
   const bool first = kept_ == 0;
@@ -74,11 +76,15 @@ void UpstreamSignals::tick(const UpstreamCounts& counts, bool frozen, Instant no
   samples_[newest_] = {now, counts.attempts, counts.ok, counts.failed, counts.refused, counts.latency, in_flight_sum_};
 }
 
-void UpstreamSignals::prefetch() const { decision::prefetch(this, samples_.data()); }
+PENSTOCK_TICKED void UpstreamSignals::prefetch() const { decision::prefetch(this, samples_.data()); }
 
-void UpstreamSignals::prefetch_samples() const { __builtin_prefetch(&samples_[(newest_ + 1) % kHistory], 1); }
+PENSTOCK_TICKED void UpstreamSignals::prefetch_samples() const {
+  __builtin_prefetch(&samples_[(newest_ + 1) % kHistory], 1);
+  if (in_trouble_for_ == Duration::zero()) return;
+  for (std::size_t back = 0; back < kLookedAt; ++back) __builtin_prefetch(&sample(back));
+}
 
-std::size_t UpstreamSignals::back_to(Instant at) const {
+PENSTOCK_TICKED std::size_t UpstreamSignals::back_to(Instant at) const {
   // The first guess is right while ticks come in time.
   constexpr Duration kTick = std::chrono::milliseconds(100);
   const auto guess = at >= ticked_ ? std::int64_t{0} : (ticked_ - at) / kTick;
@@ -88,7 +94,7 @@ std::size_t UpstreamSignals::back_to(Instant at) const {
   return back;
 }
 
-UpstreamSignals::Span UpstreamSignals::between(Instant from, Instant to) const {
+PENSTOCK_TICKED UpstreamSignals::Span UpstreamSignals::between(Instant from, Instant to) const {
   if (kept_ == 0) return {};
   const std::size_t last = back_to(to);
   const std::size_t first = std::max(back_to(from), last);
@@ -106,6 +112,6 @@ UpstreamSignals::Span UpstreamSignals::between(Instant from, Instant to) const {
   return span;
 }
 
-UpstreamSignals::Span UpstreamSignals::since(Instant from) const { return between(from, ticked_); }
+PENSTOCK_TICKED UpstreamSignals::Span UpstreamSignals::since(Instant from) const { return between(from, ticked_); }
 
 }  // namespace penstock::decision

@@ -1,8 +1,8 @@
-// What a node's loop over its upstreams costs: bench-node-tick UPSTREAMS TROUBLED CALLS warm|cold [SECONDS]
+// What a node's loop over its upstreams costs: bench-node-tick UPSTREAMS TROUBLED CALLS warm|cold|hot [SECONDS]
 // Each upstream gets CALLS calls a second (0 to 200) that take 50 ms; then those in trouble answer every other call
 // after 2 s, and the rest never. Real time, real calls on fibers of the same thread. `warm`: as it comes; `cold`:
-// before each tick more memory is read than the caches hold, so that nothing of the node is in any. Prints JSON: CPU
-// time of a tick of the registry, in microseconds.
+// before each tick more memory is read than the caches hold, so that nothing of the node is in any; `hot`: another tick
+// comes right before each. Prints JSON: CPU time of a tick of the registry, in microseconds.
 #include <spdlog/spdlog.h>
 #include <algorithm>
 #include <boost/json/object.hpp>
@@ -86,6 +86,7 @@ int main(int argc, char** argv) {
   const int calls = argc > 3 ? std::atoi(argv[3]) : -1;
   if (argc < 5 || calls < 0 || calls > static_cast<int>(kMostCalls)) return 2;
   const bool cold = std::string_view(argv[4]) == "cold";
+  const bool hot = std::string_view(argv[4]) == "hot";
   spdlog::set_level(spdlog::level::off);
   const Instant began = std::chrono::steady_clock::now();
   const auto seconds = std::chrono::seconds(argc > 5 ? std::atoi(argv[5]) : 8);
@@ -117,6 +118,7 @@ int main(int argc, char** argv) {
     for (Instant next = std::chrono::steady_clock::now(); next < plan.end; next += kTick) {
       sleep_until(next);
       if (cold) evictor.evict();
+      if (hot) registry.tick(std::chrono::steady_clock::now());
       const double before = bench::thread_nanoseconds();
       registry.tick(std::chrono::steady_clock::now());
       const double took = bench::thread_nanoseconds() - before;

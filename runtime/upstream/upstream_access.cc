@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "penstock/decision/prefetch.h"
 #include "runtime/upstream/upstream_state.h"
 
 namespace penstock {
@@ -30,14 +31,14 @@ void UpstreamAccess::set_shares(Upstream& upstream, const std::vector<double>& w
 
 // Ten times a second little of this is in a cache. While one upstream is looked at, the processor fetches what is told
 // of the next ones, step by step, as each step knows where the following one is.
-int UpstreamAccess::load(std::vector<Ticked>& ticked, Instant now) {
+PENSTOCK_TICKED int UpstreamAccess::load(std::vector<Ticked>& ticked, Instant now) {
   constexpr std::size_t kAhead = 4;
   int calls = 0;
   const std::size_t count = ticked.size();
   for (std::size_t i = 0; i < count + 4 * kAhead; ++i) {
     if (i < count) __builtin_prefetch(ticked[i].upstream);
     if (const std::size_t at = i - kAhead; at < count) ticked[at].upstream->state_->prefetch();
-    if (const std::size_t at = i - 2 * kAhead; at < count) ticked[at].upstream->state_->prefetch_parts();
+    if (const std::size_t at = i - 2 * kAhead; at < count) ticked[at].upstream->state_->prefetch_parts(now);
     if (const std::size_t at = i - 3 * kAhead; at < count) ticked[at].upstream->state_->prefetch_aged(now);
     const std::size_t at = i - 4 * kAhead;
     if (at >= count) continue;
@@ -53,7 +54,8 @@ int UpstreamAccess::load(std::vector<Ticked>& ticked, Instant now) {
   return calls;
 }
 
-UpstreamAccess::Asks UpstreamAccess::tick(Upstream& upstream, const decision::UpstreamGuard::Tick& tick) {
+PENSTOCK_TICKED UpstreamAccess::Asks UpstreamAccess::tick(Upstream& upstream,
+                                                          const decision::UpstreamGuard::Tick& tick) {
   Upstream::State& state = *upstream.state_;
   Asks asks{};
   state.locked(upstream, tick.now, [&](auto& effects) {

@@ -95,7 +95,7 @@ struct Upstream::State {
   // For who ticks many: asks the processor for what a tick is going to read, in three steps, each of which reads what
   // the one before asked for. Without the lock, but not beside tick().
   void prefetch() const;
-  void prefetch_parts() const;
+  void prefetch_parts(Instant at) const;
   void prefetch_aged(Instant at) const;
 
   const bool guarded;

@@ -171,6 +171,8 @@ class Admission {
 
   // What expire(), limit() and queue_length() read when nobody waits.
   void prefetch() const;
+  // What tell() writes.
+  void prefetch_told() const;
 
   int limit() const;
   int in_flight() const;

@@ -94,6 +94,8 @@ class CircuitBreaker {
   // What tick() is going to read of a closed breaker, in two steps: the second reads what the first has asked for, and
   // returns whether there was anything to read. And the calls that age() of a lane is going to read.
   void prefetch() const;
+  // What collect() writes besides.
+  void prefetch_told() const;
   bool prefetch_aged(Instant now) const;
   void prefetch_aged(const CallLane& lane, Instant now) const;
 

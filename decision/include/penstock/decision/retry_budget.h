@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 
+#include "penstock/decision/prefetch.h"
 #include "penstock/decision/time.h"
 
 // Retries as a share of the calls of the last ten seconds, plus a floor of one a second (as Finagle's RetryBudget:
@@ -25,6 +26,9 @@ class RetryBudget {
   bool try_retry(Instant now, bool well = false);
 
   static constexpr double kEarned = 2.5;
+
+  // What call() writes is one of these.
+  void prefetch() const { decision::prefetch(slots_.data(), slots_.data() + kSlots); }
 
  private:
   static constexpr int kSlots = 10;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
@@ -48,6 +49,8 @@ class TokenBucket {
   std::optional<double> rate() const { return rate_; }
   // What tick() reads while no rate is in force.
   void prefetch() const { decision::prefetch(this, &filled_); }
+  // What accepted() writes.
+  void prefetch_slot(Instant now) const { __builtin_prefetch(&slots_[index(now)], 1); }
   // When the next call may go out, if it may not now.
   Duration wait(Instant now) const;
   // Of the calls of the last second.
@@ -61,6 +64,7 @@ class TokenBucket {
     std::int64_t refused = 0;
   };
   static std::int64_t number(Instant now) { return now.time_since_epoch() / std::chrono::milliseconds(100); }
+  static std::size_t index(Instant now) { return static_cast<std::size_t>(((number(now) % kSlots) + kSlots) % kSlots); }
   void restart(Instant now);
   Slot& slot(Instant now);
   Slot sum(Instant now, int slots) const;

@@ -97,6 +97,8 @@ class UpstreamGuard {
   // for. The first two may run beside anything but tick(). The third returns whether there was anything to read.
   void prefetch() const;
   void prefetch_parts() const;
+  // What collect() writes besides.
+  void prefetch_told(Instant now) const;
   bool prefetch_aged(Instant now) const { return breaker_.prefetch_aged(now); }
   void prefetch_aged(const CallLane& lane, Instant now) const { breaker_.prefetch_aged(lane, now); }
 
