@@ -70,7 +70,7 @@ constexpr double kFar = 3.0;
 constexpr double kDescend = 0.6;
 // No lower than this many times X W_b: at the knee itself a little variance starves the upstream. Nearer to it than
 // this is not worth a step.
-constexpr double kAboveKnee = 2.0;
+constexpr double kAboveKnee = 1.6;
 constexpr double kNear = 0.75;
 constexpr Duration kDescendAgain = 10s;
 // A verdict "ours" is remembered for what comes back through the breaker.
