@@ -27,7 +27,8 @@ TEST(FreeMemory, IsGivenBackAlsoFromBetweenWhatLivesOn) {
   for (int i = 0; i < 800; ++i) {
     // Less than what the allocator ever maps by itself.
     pages.push_back(std::make_unique<std::string>(100 * 1024, 'x'));
-    small.push_back(std::make_unique<std::string>(100, 'x'));
+    // Too large to find room in what tests before have freed, so that pages do not lie side by side.
+    small.push_back(std::make_unique<std::string>(8 * 1024, 'x'));
   }
   const std::int64_t before = resident();
   pages.clear();
