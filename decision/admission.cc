@@ -176,14 +176,14 @@ int Admission::reserve(int places) {
   return given;
 }
 
-PENSTOCK_TICKED void Admission::give_back(int places, Instant now, Verdicts& decided, Tenant tenant) {
+void Admission::give_back(int places, Instant now, Verdicts& decided, Tenant tenant) {
   State& s = *state_;
   s.in_flight -= places;
   s.queue.shares().ended(tenant, now);
   s.serve(now, decided);
 }
 
-PENSTOCK_TICKED void Admission::tell(const Ended& ended, Instant now) {
+void Admission::tell(const Ended& ended, Instant now) {
   if (ended.count == 0) return;
   State& s = *state_;
   s.service.add(ended);
@@ -201,7 +201,7 @@ void Admission::refuse_all(RejectReason reason, Verdicts& decided) {
   while (Ticket* ticket = s.queue.oldest()) s.refuse(*ticket, reason, decided);
 }
 
-PENSTOCK_TICKED void Admission::expire(Instant now, Verdicts& decided) { state_->expire(now, decided); }
+void Admission::expire(Instant now, Verdicts& decided) { state_->expire(now, decided); }
 
 Instant Admission::next_event() const {
   const State& s = *state_;
@@ -225,13 +225,13 @@ void Admission::set_queue(const QueuePolicy& queue, Instant now, Verdicts& decid
 void Admission::set_shares(const std::vector<double>& weights) { state_->queue.set_shares(weights); }
 
 const Shares& Admission::shares() const { return state_->queue.shares(); }
-PENSTOCK_TICKED int Admission::queue_length(Tenant tenant) const { return state_->queue.size(tenant); }
-PENSTOCK_TICKED void Admission::prefetch() const { __builtin_prefetch(state_.get()); }
+int Admission::queue_length(Tenant tenant) const { return state_->queue.size(tenant); }
+void Admission::prefetch() const { __builtin_prefetch(state_.get()); }
 
-PENSTOCK_TICKED void Admission::prefetch_told() const { decision::prefetch(&state_->service, state_.get() + 1); }
+void Admission::prefetch_told() const { decision::prefetch(&state_->service, state_.get() + 1); }
 
-PENSTOCK_TICKED int Admission::limit() const { return state_->limit; }
+int Admission::limit() const { return state_->limit; }
 int Admission::in_flight() const { return state_->in_flight; }
-PENSTOCK_TICKED int Admission::queue_length() const { return state_->queue.size(); }
+int Admission::queue_length() const { return state_->queue.size(); }
 
 }  // namespace penstock::decision

@@ -21,7 +21,7 @@ Instant CallList::oldest() const {
 }
 
 // Without memory they are taken in the next time.
-PENSTOCK_TICKED void CallList::take_in_fresh() {
+void CallList::take_in_fresh() {
   if (aged_.size() > 2 * alive_ + kWorthDropping) drop_ended();
   while (first_) {
     Call& call = *first_;

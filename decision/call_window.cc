@@ -31,7 +31,7 @@ void CallWindow::clear() {
   total_ = {};
 }
 
-PENSTOCK_TICKED void CallWindow::add(const Sums& calls, Instant now) {
+void CallWindow::add(const Sums& calls, Instant now) {
   const std::int64_t n = number(now);
   Bucket& bucket = buckets_[static_cast<std::size_t>(((n % kBuckets) + kBuckets) % kBuckets)];
   if (bucket.number != n) {
@@ -42,7 +42,7 @@ PENSTOCK_TICKED void CallWindow::add(const Sums& calls, Instant now) {
   if (within(n, summed_)) total_ += calls;
 }
 
-PENSTOCK_TICKED CallWindow::Sums CallWindow::sums(Instant now) {
+CallWindow::Sums CallWindow::sums(Instant now) {
   const std::int64_t n = number(now);
   if (n == summed_) return total_;
   total_ = {};

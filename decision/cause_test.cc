@@ -59,8 +59,7 @@ std::string_view to_string(Cause cause) {
   return "unknown";
 }
 
-PENSTOCK_TICKED CauseTest::Hold CauseTest::tick(const UpstreamSignals& signals, const CauseContext& context,
-                                                Instant now) {
+CauseTest::Hold CauseTest::tick(const UpstreamSignals& signals, const CauseContext& context, Instant now) {
   Step step{signals, context, now};
   wants_test_ = false;
   const BreakerState before = std::exchange(breaker_, context.breaker);
@@ -177,7 +176,7 @@ void CauseTest::decide(Step& step, CauseState to, Cause verdict, std::string sen
   decisions_.push_back(*last_);
 }
 
-PENSTOCK_TICKED std::optional<CauseTest::Decision> CauseTest::take_decision() {
+std::optional<CauseTest::Decision> CauseTest::take_decision() {
   if (decisions_.empty()) return std::nullopt;
   Decision decision = std::move(decisions_.front());
   decisions_.pop_front();

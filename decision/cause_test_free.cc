@@ -87,13 +87,13 @@ double over(std::int64_t a, std::int64_t b) { return b > 0 ? static_cast<double>
 }  // namespace
 
 // An upstream that answers more than it is asked lacks no capacity: its latency swings by itself.
-PENSTOCK_TICKED void CauseTest::note_surplus(const Step& step) {
+void CauseTest::note_surplus(const Step& step) {
   const UpstreamSignals::Span span = step.signals.since(step.now - 1s);
   const auto surplus = static_cast<double>(span.ok - span.attempts);
   if (surplus > kSurplusZ * std::sqrt(static_cast<double>(span.ok + span.attempts))) surplus_ = step.now;
 }
 
-PENSTOCK_TICKED bool CauseTest::losing_calls(const Step& step) {
+bool CauseTest::losing_calls(const Step& step) {
   if (surplus_ && step.now - *surplus_ < kSwinging) return false;
   const UpstreamSignals& s = step.signals;
   const UpstreamCounts& counts = step.counts();
@@ -138,7 +138,7 @@ PENSTOCK_TICKED bool CauseTest::losing_calls(const Step& step) {
   return rose < std::log(kRising) + noise;
 }
 
-PENSTOCK_TICKED void CauseTest::free(Step& step) {
+void CauseTest::free(Step& step) {
   const UpstreamSignals& s = step.signals;
   if (s.in_trouble()) note_surplus(step);
   if (step.context.refusing && hold_.verdict != Cause::full) {
@@ -212,7 +212,7 @@ PENSTOCK_TICKED void CauseTest::free(Step& step) {
                       step.counts().in_flight));
 }
 
-PENSTOCK_TICKED void CauseTest::note_trouble(const Step& step) {
+void CauseTest::note_trouble(const Step& step) {
   if (trouble_since_) return;
   trouble_since_ = step.now;
   trough_ = {};
@@ -220,7 +220,7 @@ PENSTOCK_TICKED void CauseTest::note_trouble(const Step& step) {
   excused_latency_ = Duration::max();
 }
 
-PENSTOCK_TICKED void CauseTest::await_no_turn() {
+void CauseTest::await_no_turn() {
   if (!turn_since_) return;
   turn_since_.reset();
   hold_.limit.reset();
@@ -237,7 +237,7 @@ void CauseTest::begin_freeze(Step& step, double limit, std::string sentence, std
 // Answers that all but stop while calls pile up: latency has jumped, or the upstream collapses under them. For the one
 // it costs next to nothing to hold calls for a second; of the other each further call makes it worse, and soon it looks
 // dead.
-PENSTOCK_TICKED bool CauseTest::collapsing(const Step& step) const {
+bool CauseTest::collapsing(const Step& step) const {
   const UpstreamSignals& s = step.signals;
   const UpstreamCounts& counts = step.counts();
   if (surplus_ && step.now - *surplus_ < kSwinging) return false;
@@ -268,7 +268,7 @@ void CauseTest::alarm(Step& step) {
 
 // Throughput that broke off and came back, although at least as many calls are in flight as when it was gone: they do
 // it no harm. An upstream that lacks capacity answers no more, the more there are.
-PENSTOCK_TICKED bool CauseTest::excused(Step& step) {
+bool CauseTest::excused(Step& step) {
   const double x = step.signals.throughput_fast();
   const double n = step.counts().in_flight;
   if (trough_.calls == 0 || x < trough_.throughput) {

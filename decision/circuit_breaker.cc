@@ -87,7 +87,7 @@ void CircuitBreaker::end(Call& call, CallOutcome outcome, Instant now) {
   if (s.state == BreakerState::closed && s.forced == BreakerForce::automatic) s.judge_rules(now);
 }
 
-PENSTOCK_TICKED bool CircuitBreaker::steady(Instant now) const {
+bool CircuitBreaker::steady(Instant now) const {
   const State& s = *state_;
   return s.state == BreakerState::closed &&
          (s.forced == BreakerForce::closed || !s.slow_start || now - *s.slow_start >= kSlowStart);
@@ -102,7 +102,7 @@ void CircuitBreaker::entrust(CallLane& lane) const {
   if (s.policy.slow_call) lane.shorter_than_ = std::min(lane.shorter_than_, s.policy.slow_call->over);
 }
 
-PENSTOCK_TICKED CircuitBreaker::Collected CircuitBreaker::collect(CallLane& lane, Instant now) {
+CircuitBreaker::Collected CircuitBreaker::collect(CallLane& lane, Instant now) {
   State& s = *state_;
   const CallLane::Told told = std::exchange(lane.told_, {});
   s.usefulness.tell(
@@ -115,13 +115,13 @@ PENSTOCK_TICKED CircuitBreaker::Collected CircuitBreaker::collect(CallLane& lane
   return {told.begun, told.succeeded, told.starts, told.ages};
 }
 
-PENSTOCK_TICKED void CircuitBreaker::age(CallLane& lane, Instant now) {
+void CircuitBreaker::age(CallLane& lane, Instant now) {
   State& s = *state_;
   if (std::exchange(lane.slow_rule_, s.slow_rule) != s.slow_rule) lane.list_.restart_slow();
   s.age_all(lane.list_, now);
 }
 
-PENSTOCK_TICKED void CircuitBreaker::tick(Instant now, double memory_pressure) {
+void CircuitBreaker::tick(Instant now, double memory_pressure) {
   State& s = *state_;
   s.ticked = now;
   s.age_all(s.calls, now);
@@ -187,26 +187,24 @@ void CircuitBreaker::set_policy(const BreakerPolicy& policy, Duration timeout, I
   if (s.state == BreakerState::open) s.probe_due = std::min(s.probe_due, now + s.jittered(policy.open));
 }
 
-PENSTOCK_TICKED void CircuitBreaker::prefetch() const {
+void CircuitBreaker::prefetch() const {
   const State& s = *state_;
   decision::prefetch(&s, &s.usefulness);
   s.usefulness.prefetch();
   s.window.prefetch();
 }
 
-PENSTOCK_TICKED void CircuitBreaker::prefetch_told() const { decision::prefetch(&state_->window, &state_->usual + 1); }
+void CircuitBreaker::prefetch_told() const { decision::prefetch(&state_->window, &state_->usual + 1); }
 
-PENSTOCK_TICKED bool CircuitBreaker::prefetch_aged(Instant now) const {
+bool CircuitBreaker::prefetch_aged(Instant now) const {
   state_->calls.prefetch_aged(now);
   return state_->usefulness.prefetch_bins();
 }
 
-PENSTOCK_TICKED void CircuitBreaker::prefetch_aged(const CallLane& lane, Instant now) const {
-  lane.list_.prefetch_aged(now);
-}
+void CircuitBreaker::prefetch_aged(const CallLane& lane, Instant now) const { lane.list_.prefetch_aged(now); }
 
-PENSTOCK_TICKED BreakerState CircuitBreaker::state() const { return state_->state; }
-PENSTOCK_TICKED bool CircuitBreaker::dead() const { return state_->state != BreakerState::closed && state_->dead; }
+BreakerState CircuitBreaker::state() const { return state_->state; }
+bool CircuitBreaker::dead() const { return state_->state != BreakerState::closed && state_->dead; }
 BreakerForce CircuitBreaker::forced() const { return state_->forced; }
 
 Duration CircuitBreaker::retry_after(Instant now) const {
@@ -230,14 +228,14 @@ std::optional<double> CircuitBreaker::usefulness() const {
   return estimate->value;
 }
 
-PENSTOCK_TICKED Duration CircuitBreaker::patience() const { return state_->typical_patience(); }
+Duration CircuitBreaker::patience() const { return state_->typical_patience(); }
 
 Duration CircuitBreaker::oldest(Instant now) const {
   const Instant started = state_->calls.oldest();
   return started < Instant::max() ? now - started : Duration::zero();
 }
 
-PENSTOCK_TICKED std::optional<CircuitBreaker::Transition> CircuitBreaker::take_transition() {
+std::optional<CircuitBreaker::Transition> CircuitBreaker::take_transition() {
   if (state_->transitions.empty()) return std::nullopt;
   Transition transition = std::move(state_->transitions.front());
   state_->transitions.pop_front();

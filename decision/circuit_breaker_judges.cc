@@ -26,7 +26,7 @@ constexpr Duration kShortestHang = std::chrono::seconds(1);
 
 }  // namespace
 
-PENSTOCK_TICKED void CircuitBreaker::State::judge_rules(Instant now) {
+void CircuitBreaker::State::judge_rules(Instant now) {
   if (!policy.error_ratio && !policy.slow_call) return;
   const CallWindow::Sums sums = window.sums(now);
   if (policy.error_ratio && sums.ended >= policy.min_calls) {
@@ -50,7 +50,7 @@ PENSTOCK_TICKED void CircuitBreaker::State::judge_rules(Instant now) {
   }
 }
 
-PENSTOCK_TICKED void CircuitBreaker::State::judge_usefulness(Instant now, double pressure) {
+void CircuitBreaker::State::judge_usefulness(Instant now, double pressure) {
   if (!policy.usefulness || usefulness.at_least(kThresholdPressed, typical_patience())) {
     below_since.reset();
     return;

@@ -29,7 +29,7 @@ CircuitBreaker::State::State(const BreakerPolicy& policy, Duration timeout, std:
   probes.reserve(static_cast<std::size_t>(std::max(policy.probes, 1)));
 }
 
-PENSTOCK_TICKED void CircuitBreaker::State::age_all(CallList& list, Instant now) {
+void CircuitBreaker::State::age_all(CallList& list, Instant now) {
   list.for_each_aged(Usefulness::kEdges, now,
                      [&](const CallList::Aged& call, int bin) { survived(call.started, call.era, bin - 1, bin); });
   if (!policy.slow_call) return;
@@ -38,13 +38,13 @@ PENSTOCK_TICKED void CircuitBreaker::State::age_all(CallList& list, Instant now)
   });
 }
 
-PENSTOCK_TICKED void CircuitBreaker::State::add_patience(Duration sum, std::int64_t calls) {
+void CircuitBreaker::State::add_patience(Duration sum, std::int64_t calls) {
   const double mean = seconds(sum) / static_cast<double>(calls);
   const double weight = calls == 1 ? kPatienceWeight : 1 - std::pow(1 - kPatienceWeight, calls);
   patience = patience == 0 ? mean : patience + weight * (mean - patience);
 }
 
-PENSTOCK_TICKED Duration CircuitBreaker::State::typical_patience() const {
+Duration CircuitBreaker::State::typical_patience() const {
   return patience == 0 ? timeout : std::min(timeout, from_seconds(patience));
 }
 

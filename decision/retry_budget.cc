@@ -16,14 +16,14 @@ RetryBudget::RetryBudget(double ratio) : ratio_(ratio) {}
 
 void RetryBudget::set_ratio(double ratio) { ratio_ = ratio; }
 
-PENSTOCK_TICKED RetryBudget::Slot& RetryBudget::slot(Instant now) {
+RetryBudget::Slot& RetryBudget::slot(Instant now) {
   const std::int64_t second = second_of(now);
   Slot& slot = slots_[static_cast<std::size_t>(((second % kSlots) + kSlots) % kSlots)];
   if (slot.second != second) slot = Slot{.second = second};
   return slot;
 }
 
-PENSTOCK_TICKED void RetryBudget::call(Instant now, std::int64_t calls) { slot(now).calls += calls; }
+void RetryBudget::call(Instant now, std::int64_t calls) { slot(now).calls += calls; }
 
 void RetryBudget::succeeded(Instant now) { ++slot(now).succeeded; }
 

@@ -24,7 +24,7 @@ constexpr Duration kLongestPause = 60s;
 
 }  // namespace
 
-PENSTOCK_TICKED TokenBucket::Slot& TokenBucket::slot(Instant now) {
+TokenBucket::Slot& TokenBucket::slot(Instant now) {
   const std::int64_t n = number(now);
   Slot& slot = slots_[index(now)];
   if (slot.number != n) slot = Slot{.number = n};
@@ -72,7 +72,7 @@ Duration TokenBucket::wait(Instant now) const {
   return std::max(paused, missing > 0 ? from_seconds(missing / *rate_) : Duration::zero());
 }
 
-PENSTOCK_TICKED void TokenBucket::accepted(Instant now, std::int64_t calls) {
+void TokenBucket::accepted(Instant now, std::int64_t calls) {
   if (first_ == Instant{}) first_ = now;
   slot(now).accepted += calls;
   accepted_ += calls;
@@ -85,7 +85,7 @@ void TokenBucket::refused(Instant now, std::optional<Duration> retry_after) {
   if (retry_after) retry_at_ = std::max(retry_at_, now + std::min(*retry_after, kLongestPause));
 }
 
-PENSTOCK_TICKED void TokenBucket::tick(Instant now, std::int64_t pending) {
+void TokenBucket::tick(Instant now, std::int64_t pending) {
   if (!rate_) {
     if (now - quiet_since_ > kFirst) return;
     const Slot second = sum(now, kSlots);

@@ -50,7 +50,7 @@ UpstreamGuard::UpstreamGuard(const UpstreamPolicy& policy, bool guarded, bool sh
       admission_(queue_, shadow ? kUnbounded : limit_in_force()),
       retries_(policy.retry_budget) {}
 
-PENSTOCK_TICKED void UpstreamGuard::prefetch() const {
+void UpstreamGuard::prefetch() const {
   decision::prefetch(this, &policy_.retry_budget);
   test_.prefetch();
   decision::prefetch(&queue_, &bucket_);
@@ -58,20 +58,20 @@ PENSTOCK_TICKED void UpstreamGuard::prefetch() const {
   signals_.prefetch();
 }
 
-PENSTOCK_TICKED void UpstreamGuard::prefetch_told(Instant now) const {
+void UpstreamGuard::prefetch_told(Instant now) const {
   breaker_.prefetch_told();
   admission_.prefetch_told();
   bucket_.prefetch_slot(now);
   retries_.prefetch();
 }
 
-PENSTOCK_TICKED void UpstreamGuard::prefetch_parts() const {
+void UpstreamGuard::prefetch_parts() const {
   breaker_.prefetch();
   admission_.prefetch();
   signals_.prefetch_samples();
 }
 
-PENSTOCK_TICKED int UpstreamGuard::limit_in_force() const {
+int UpstreamGuard::limit_in_force() const {
   if (!guarded_) return kUnbounded;
   if (policy_.limit.mode == LimitMode::fixed) return policy_.limit.max;
   const int own = std::max(test_.holds().limit.value_or(kUnbounded), policy_.limit.min);
@@ -80,7 +80,7 @@ PENSTOCK_TICKED int UpstreamGuard::limit_in_force() const {
   return std::min({policy_.limit.max, bulkhead_, own, fleet});
 }
 
-PENSTOCK_TICKED std::string_view UpstreamGuard::bound_by() const {
+std::string_view UpstreamGuard::bound_by() const {
   if (!guarded_) return "none";
   const int limit = limit_in_force();
   if (policy_.limit.mode == LimitMode::fixed || limit == policy_.limit.max) return "max";
@@ -90,7 +90,7 @@ PENSTOCK_TICKED std::string_view UpstreamGuard::bound_by() const {
   return "min";
 }
 
-PENSTOCK_TICKED bool UpstreamGuard::tight() const { return directive_tight_ || test_.holds().tight(); }
+bool UpstreamGuard::tight() const { return directive_tight_ || test_.holds().tight(); }
 
 // More calls than usual do it no harm that could be seen.
 bool UpstreamGuard::well() const {
@@ -98,7 +98,7 @@ bool UpstreamGuard::well() const {
          test_.holds().state == CauseState::free;
 }
 
-PENSTOCK_TICKED QueuePolicy UpstreamGuard::queue_policy(int limit) const {
+QueuePolicy UpstreamGuard::queue_policy(int limit) const {
   QueuePolicy queue;
   queue.discipline = tight() ? QueueDiscipline::newest_first : QueueDiscipline::fifo;
   // What is in it above a limit that fell holds memory all the same.
@@ -114,7 +114,7 @@ PENSTOCK_TICKED QueuePolicy UpstreamGuard::queue_policy(int limit) const {
   return queue;
 }
 
-PENSTOCK_TICKED void UpstreamGuard::update_limit(Instant now, Verdicts& decided) {
+void UpstreamGuard::update_limit(Instant now, Verdicts& decided) {
   const int limit = shadow_ ? kUnbounded : limit_in_force();
   const QueuePolicy wanted = queue_policy(limit);
   if (wanted != queue_) {
@@ -209,12 +209,12 @@ void UpstreamGuard::give_back(Call& call, Instant now, Verdicts& decided) {
   settle(decided);
 }
 
-PENSTOCK_TICKED void UpstreamGuard::settle(Verdicts& decided) {
+void UpstreamGuard::settle(Verdicts& decided) {
   // What waits for a place would only be refused when it got one.
   if (!shadow_ && breaker_.state() == BreakerState::open) admission_.refuse_all(RejectReason::breaker, decided);
 }
 
-PENSTOCK_TICKED UpstreamCounts UpstreamGuard::counts(Instant now) const {
+UpstreamCounts UpstreamGuard::counts(Instant now) const {
   UpstreamCounts counts = counts_;
   counts.waiting = admission_.queue_length();
   if (counts.in_flight > 0) {
@@ -223,12 +223,12 @@ PENSTOCK_TICKED UpstreamCounts UpstreamGuard::counts(Instant now) const {
   return counts;
 }
 
-PENSTOCK_TICKED std::int64_t UpstreamGuard::pending(Instant now) const {
+std::int64_t UpstreamGuard::pending(Instant now) const {
   const UpstreamSignals::Span second = signals_.since(now - std::chrono::seconds(1));
   return std::clamp<std::int64_t>(second.attempts - second.ok - second.failed, 0, counts_.in_flight);
 }
 
-PENSTOCK_TICKED void UpstreamGuard::tick(const Tick& tick, Verdicts& decided) {
+void UpstreamGuard::tick(const Tick& tick, Verdicts& decided) {
   breaker_.tick(tick.now, tick.memory_pressure);
   signals_.tick(counts(tick.now), test_.unusual() || directive_, tick.now);
   bucket_.tick(tick.now, bucket_.asks_pending(tick.now) ? pending(tick.now) : 0);
@@ -297,15 +297,15 @@ void UpstreamGuard::release_lease(Instant now, Verdicts& decided) {
   settle(decided);
 }
 
-PENSTOCK_TICKED bool UpstreamGuard::steady(Instant now) const {
+bool UpstreamGuard::steady(Instant now) const {
   return admission_.queue_length() == 0 && breaker_.steady(now) && !bucket_.active();
 }
 
-PENSTOCK_TICKED void UpstreamGuard::give_back_places(int places, Instant now, Verdicts& decided) {
+void UpstreamGuard::give_back_places(int places, Instant now, Verdicts& decided) {
   admission_.give_back(places, now, decided);
 }
 
-PENSTOCK_TICKED void UpstreamGuard::collect(CallLane& lane, const Ended& ended, Instant now) {
+void UpstreamGuard::collect(CallLane& lane, const Ended& ended, Instant now) {
   const CircuitBreaker::Collected told = breaker_.collect(lane, now);
   admission_.tell(ended, now);
   counts_.attempts += told.begun;

@@ -24,11 +24,11 @@ constexpr Duration kFrozen = std::chrono::seconds(120);
 
 }  // namespace
 
-PENSTOCK_TICKED Duration UpstreamSignals::latency() const {
+Duration UpstreamSignals::latency() const {
   return last_.in_flight > 0 ? std::max(window_mean_, last_.mean_age) : window_mean_;
 }
 
-PENSTOCK_TICKED void UpstreamSignals::tick(const UpstreamCounts& counts, bool frozen, Instant now) {
+void UpstreamSignals::tick(const UpstreamCounts& counts, bool frozen, Instant now) {
   const std::int64_t ok = counts.ok - last_.ok;
   const Duration latency = counts.latency - last_.latency;
   const bool first = kept_ == 0;
@@ -76,15 +76,15 @@ PENSTOCK_TICKED void UpstreamSignals::tick(const UpstreamCounts& counts, bool fr
   samples_[newest_] = {now, counts.attempts, counts.ok, counts.failed, counts.refused, counts.latency, in_flight_sum_};
 }
 
-PENSTOCK_TICKED void UpstreamSignals::prefetch() const { decision::prefetch(this, samples_.data()); }
+void UpstreamSignals::prefetch() const { decision::prefetch(this, samples_.data()); }
 
-PENSTOCK_TICKED void UpstreamSignals::prefetch_samples() const {
+void UpstreamSignals::prefetch_samples() const {
   __builtin_prefetch(&samples_[(newest_ + 1) % kHistory], 1);
   if (in_trouble_for_ == Duration::zero()) return;
   for (std::size_t back = 0; back < kLookedAt; ++back) __builtin_prefetch(&sample(back));
 }
 
-PENSTOCK_TICKED std::size_t UpstreamSignals::back_to(Instant at) const {
+std::size_t UpstreamSignals::back_to(Instant at) const {
   // The first guess is right while ticks come in time.
   constexpr Duration kTick = std::chrono::milliseconds(100);
   const auto guess = at >= ticked_ ? std::int64_t{0} : (ticked_ - at) / kTick;
@@ -94,7 +94,7 @@ PENSTOCK_TICKED std::size_t UpstreamSignals::back_to(Instant at) const {
   return back;
 }
 
-PENSTOCK_TICKED UpstreamSignals::Span UpstreamSignals::between(Instant from, Instant to) const {
+UpstreamSignals::Span UpstreamSignals::between(Instant from, Instant to) const {
   if (kept_ == 0) return {};
   const std::size_t last = back_to(to);
   const std::size_t first = std::max(back_to(from), last);
@@ -112,6 +112,6 @@ PENSTOCK_TICKED UpstreamSignals::Span UpstreamSignals::between(Instant from, Ins
   return span;
 }
 
-PENSTOCK_TICKED UpstreamSignals::Span UpstreamSignals::since(Instant from) const { return between(from, ticked_); }
+UpstreamSignals::Span UpstreamSignals::since(Instant from) const { return between(from, ticked_); }
 
 }  // namespace penstock::decision

@@ -40,7 +40,7 @@ int Usefulness::bin_of(Duration age) {
   return bin;
 }
 
-PENSTOCK_TICKED Duration Usefulness::horizon(Duration patience) {
+Duration Usefulness::horizon(Duration patience) {
   return std::min({patience, std::max(kBearable, patience / 2), kLongestHorizon});
 }
 
@@ -57,12 +57,12 @@ void Usefulness::begun(Instant started) {
   bins_[0].starts += micros(started);
 }
 
-PENSTOCK_TICKED void Usefulness::leave(Bin& bin, Instant started) {
+void Usefulness::leave(Bin& bin, Instant started) {
   --bin.in_flight;
   bin.starts -= micros(started);
 }
 
-PENSTOCK_TICKED void Usefulness::without_success(Bin& bin, double& sum, double& run_sum) {
+void Usefulness::without_success(Bin& bin, double& sum, double& run_sum) {
   if (bin.run == 0) bin.run_log = std::log1p(-std::min(0.99, (bin.success + 0.5) / (bin.left() + 1)));
   if (bin.run < std::numeric_limits<std::int32_t>::max()) ++bin.run;
   sum += 1;
@@ -74,12 +74,12 @@ PENSTOCK_TICKED void Usefulness::without_success(Bin& bin, double& sum, double& 
   }
 }
 
-PENSTOCK_TICKED Usefulness::Bin& Usefulness::evidence(int bin) {
+Usefulness::Bin& Usefulness::evidence(int bin) {
   used_ = std::max(used_, bin + 1);
   return bins_[static_cast<std::size_t>(bin)];
 }
 
-PENSTOCK_TICKED void Usefulness::survived(int bin, Instant started) {
+void Usefulness::survived(int bin, Instant started) {
   Bin& from = evidence(bin);
   leave(from, started);
   without_success(from, from.survivor, from.run_survivor);
@@ -99,7 +99,7 @@ void Usefulness::succeeded(int bin, Instant started, Instant now) {
   fruitless_ = fruitless_fast_ = 0;
 }
 
-PENSTOCK_TICKED void Usefulness::tell(const Short& calls) {
+void Usefulness::tell(const Short& calls) {
   Bin& b = bins_[0];
   b.in_flight += static_cast<std::int32_t>(calls.begun - calls.succeeded);
   b.starts += calls.starts;
@@ -120,13 +120,13 @@ void Usefulness::failed(int bin, Instant started, bool fast) {
   if (fast) ++fruitless_fast_;
 }
 
-PENSTOCK_TICKED void Usefulness::count_fruitless(Instant started) {
+void Usefulness::count_fruitless(Instant started) {
   if (fruitless_++ == 0) fruitless_since_ = started;
 }
 
 void Usefulness::gone(int bin, Instant started) { leave(bins_[static_cast<std::size_t>(bin)], started); }
 
-PENSTOCK_TICKED void Usefulness::decay(Instant now) {
+void Usefulness::decay(Instant now) {
   if (decayed_ && now > *decayed_) {
     const double kept = std::exp2(-seconds(now - *decayed_) / kHalfLife);
     for (int i = 0; i < used_; ++i) {
@@ -147,7 +147,7 @@ PENSTOCK_TICKED void Usefulness::decay(Instant now) {
   decayed_ = now;
 }
 
-PENSTOCK_TICKED double Usefulness::lived_through(int bin, Instant now) const {
+double Usefulness::lived_through(int bin, Instant now) const {
   const Bin& b = bins_[static_cast<std::size_t>(bin)];
   if (b.in_flight == 0 || bin <= kLastShortBin || bin + 1 >= kBins) return 0;
   const double age_sum = 1e-6 * static_cast<double>(b.in_flight * micros(now) - b.starts);
@@ -157,12 +157,12 @@ PENSTOCK_TICKED double Usefulness::lived_through(int bin, Instant now) const {
   return std::clamp((age_sum - calls * from) / (to - from), 0.0, calls);
 }
 
-PENSTOCK_TICKED bool Usefulness::at_least(double value, Duration patience) const {
+bool Usefulness::at_least(double value, Duration patience) const {
   const Bin& first = bins_[0];
   return patience >= kEdges[1] && first.left() >= kIdentified && first.success >= value * first.left();
 }
 
-PENSTOCK_TICKED std::optional<Usefulness::Estimate> Usefulness::estimate(Duration patience, Instant now) const {
+std::optional<Usefulness::Estimate> Usefulness::estimate(Duration patience, Instant now) const {
   if (bins_[0].left() < kIdentified) return std::nullopt;
   Estimate estimate{.value = 0, .identified = true};
   const Duration reach = horizon(patience);
@@ -204,11 +204,11 @@ PENSTOCK_TICKED std::optional<Usefulness::Estimate> Usefulness::estimate(Duratio
   return estimate;
 }
 
-PENSTOCK_TICKED Duration Usefulness::silence(Instant now) const {
+Duration Usefulness::silence(Instant now) const {
   return fruitless_ == 0 ? Duration::zero() : now - std::max(last_success_, fruitless_since_);
 }
 
-PENSTOCK_TICKED Duration Usefulness::bearable_silence(Duration patience) const {
+Duration Usefulness::bearable_silence(Duration patience) const {
   return std::min(hanging() ? kBearable : kFailingSilence, patience);
 }
 

@@ -8,7 +8,6 @@
 
 #include "penstock/decision/memory_guard.h"
 #include "penstock/decision/pool_sizing.h"
-#include "penstock/decision/prefetch.h"
 #include "penstock/fiber.h"
 #include "runtime/admission/pool_access.h"
 #include "runtime/registry.h"
@@ -51,8 +50,7 @@ void Registry::run_ticker() {
   }
 }
 
-PENSTOCK_TICKED void Registry::tick(Instant now) {
-  decision::prefetch_ticked();
+void Registry::tick(Instant now) {
   if (ticked_version_ != revision()) list_ticked();
   std::int64_t budget = 0;
   int in_pools = 0;
@@ -118,7 +116,7 @@ void Registry::list_ticked() {
 }
 
 // What ended requests left to the allocator would look like memory in use for ever: near the limit it is given back.
-PENSTOCK_TICKED std::int64_t Registry::resident_memory(Instant now) {
+std::int64_t Registry::resident_memory(Instant now) {
   auto resident = static_cast<std::int64_t>(resident_.bytes());
   const std::int64_t limit = memory_limit_.load(std::memory_order_relaxed);
   if (limit <= 0 || now < next_give_back_ || static_cast<double>(resident) < kNearLimit * static_cast<double>(limit)) {
@@ -132,7 +130,7 @@ PENSTOCK_TICKED std::int64_t Registry::resident_memory(Instant now) {
 }
 
 // Mean of what was told since the last tick; zero when nothing ran.
-PENSTOCK_TICKED Duration Registry::measure_run_delay() {
+Duration Registry::measure_run_delay() {
   if (run_delays_ == nullptr) return Duration::zero();
   const std::uint64_t count = run_delays_->count();
   const double sum = run_delays_->sum_seconds();

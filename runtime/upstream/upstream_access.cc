@@ -31,7 +31,7 @@ void UpstreamAccess::set_shares(Upstream& upstream, const std::vector<double>& w
 
 // Ten times a second little of this is in a cache. While one upstream is looked at, the processor fetches what is told
 // of the next ones, step by step, as each step knows where the following one is.
-PENSTOCK_TICKED int UpstreamAccess::load(std::vector<Ticked>& ticked, Instant now) {
+int UpstreamAccess::load(std::vector<Ticked>& ticked, Instant now) {
   constexpr std::size_t kAhead = 4;
   int calls = 0;
   const std::size_t count = ticked.size();
@@ -54,8 +54,7 @@ PENSTOCK_TICKED int UpstreamAccess::load(std::vector<Ticked>& ticked, Instant no
   return calls;
 }
 
-PENSTOCK_TICKED UpstreamAccess::Asks UpstreamAccess::tick(Upstream& upstream,
-                                                          const decision::UpstreamGuard::Tick& tick) {
+UpstreamAccess::Asks UpstreamAccess::tick(Upstream& upstream, const decision::UpstreamGuard::Tick& tick) {
   Upstream::State& state = *upstream.state_;
   Asks asks{};
   state.locked(upstream, tick.now, [&](auto& effects) {

@@ -103,14 +103,14 @@ void Upstream::State::sweep(bool close, Instant at, decision::Verdicts& decided)
   if (places != 0) guard.give_back_places(places, at, decided);
 }
 
-PENSTOCK_TICKED int Upstream::State::collect(Shard& shard, int kept, Instant at) {
+int Upstream::State::collect(Shard& shard, int kept, Instant at) {
   guard.collect(shard.lane, std::exchange(shard.ended, {}), at);
   const int places = std::max(0, shard.credit - kept);
   shard.credit -= places;
   return places;
 }
 
-PENSTOCK_TICKED void Upstream::State::sweep_and_age(Instant at, decision::Verdicts& decided) {
+void Upstream::State::sweep_and_age(Instant at, decision::Verdicts& decided) {
   int places = 0;
   for_each_used([&](Shard& shard) {
     std::lock_guard of_shard(shard.lock);
@@ -141,13 +141,13 @@ bool Upstream::State::open_shard(Instant at) {
   return true;
 }
 
-PENSTOCK_TICKED void Upstream::State::prefetch() const {
+void Upstream::State::prefetch() const {
   __builtin_prefetch(this);
   decision::prefetch(&lock, &guard);
   guard.prefetch();
 }
 
-PENSTOCK_TICKED void Upstream::State::prefetch_parts(Instant at) const {
+void Upstream::State::prefetch_parts(Instant at) const {
   guard.prefetch_parts();
   bool used = false;
   for_each_used([&](const Shard& shard) {
@@ -157,7 +157,7 @@ PENSTOCK_TICKED void Upstream::State::prefetch_parts(Instant at) const {
   if (used) guard.prefetch_told(at);
 }
 
-PENSTOCK_TICKED void Upstream::State::prefetch_aged(Instant at) const {
+void Upstream::State::prefetch_aged(Instant at) const {
   if (!ages_) return;
   const std::unique_lock guarded(lock, std::try_to_lock);
   if (!guarded) return;
@@ -168,7 +168,7 @@ PENSTOCK_TICKED void Upstream::State::prefetch_aged(Instant at) const {
   });
 }
 
-PENSTOCK_TICKED void Upstream::State::tick(const decision::UpstreamGuard::Tick& tick, Effects& effects) {
+void Upstream::State::tick(const decision::UpstreamGuard::Tick& tick, Effects& effects) {
   if (aged_ != tick.now) sweep_and_age(tick.now, effects.decided);
   guard.tick(tick, effects.decided);
 }
@@ -211,7 +211,7 @@ Runtime::UpstreamStats Upstream::State::stats(Instant at) const {
   return stats;
 }
 
-PENSTOCK_TICKED void Upstream::State::settle(Effects& effects, Instant at) noexcept {
+void Upstream::State::settle(Effects& effects, Instant at) noexcept {
   // What is free in a shard would be in use above a lower limit.
   if (!guard.steady(at) || guard.places() < std::exchange(places_, guard.places())) sweep(true, at, effects.decided);
   try {
@@ -220,7 +220,7 @@ PENSTOCK_TICKED void Upstream::State::settle(Effects& effects, Instant at) noexc
   }
 }
 
-PENSTOCK_TICKED void Upstream::State::note(Effects& effects, Instant at) {
+void Upstream::State::note(Effects& effects, Instant at) {
   while (auto transition = guard.take_transition()) effects.transitions.push_back(std::move(*transition));
   while (auto decision = guard.take_decision()) {
     const decision::LimitPolicy& limit = guard.policy().limit;
