@@ -227,7 +227,8 @@ void CauseTest::cut(Step& step) {
   const double log_r = std::log(std::max(evidence_.r, 1e-3));
   const double above_f = (log_r - std::log(evidence_.f)) / error;
   const double below = (std::log(kHolds) - log_r) / error;
-  if (evidence_.r >= kHolds - error / 2 && above_f >= kGuiltyZ && evidence_.calls_ref >= kFewestReference) {
+  if (!alarmed_ && evidence_.r >= kHolds - error / 2 && above_f >= kGuiltyZ &&
+      evidence_.calls_ref >= kFewestReference) {
     evidence_.z = above_f;
     begin_search(step, span);
   } else if (alarmed_) {
@@ -276,7 +277,8 @@ void CauseTest::watch(Step& step) {
 
 // After an alarm there is no reference but better times: latency has to be as it was then.
 void CauseTest::relieved(Step& step, const UpstreamSignals::Span& span) {
-  const double latency = span.in_flight / std::max(span.throughput(), 1e-3);
+  // Of few in flight a wave of answers says little; of those answers some were sent before.
+  const double latency = std::max(span.in_flight / std::max(span.throughput(), 1e-3), seconds(span.mean_latency()) / 2);
   if (latency <= kRelievedRatio * seconds(step.signals.usual_latency())) {
     begin_search(step, span);
     return;
@@ -285,8 +287,10 @@ void CauseTest::relieved(Step& step, const UpstreamSignals::Span& span) {
   const double longest = std::min(kLongestRelief * seconds(step.context.patience), kAnswered * latency);
   if (burst_ && step.now - *drained_ < from_seconds(longest)) return;
   const int half = *hold_.limit / 2;
-  if (++looks_ < kLooks && half >= step.context.min && evidence_.r >= kRelieved) {
-    evidence_.x_ref = knee_throughput_ = span.throughput();
+  if (++looks_ < kLooks && half >= step.context.min && (looks_ == 1 || evidence_.r >= kRelieved)) {
+    evidence_.x_ref = span.throughput();
+    // Nothing was answered, perhaps: the next look is not to take for ever.
+    knee_throughput_ = std::max(span.throughput(), knee_throughput_ / 2);
     cut_to(step, half);
     return;
   }

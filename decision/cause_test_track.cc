@@ -127,9 +127,10 @@ void CauseTest::search(Step& step) {
   const Duration needed =
       std::clamp<Duration>(from_seconds(std::max(kVerifyTurns * limit / x, kVerifyAnswers / x)), 300ms, 5s);
   const UpstreamSignals::Span span = step.signals.since(*drained_);
-  // An innocent one answers no fewer while more are in flight.
+  // An innocent one answers no fewer while more are in flight; but after a cut answers come in waves.
   const double expected = x * span.seconds;
-  const bool thrashes = expected >= kThrashAnswers && static_cast<double>(span.ok) < kThrashes * expected;
+  const bool thrashes =
+      hold_.verdict == Cause::ours && expected >= kThrashAnswers && static_cast<double>(span.ok) < kThrashes * expected;
   if (step.now - *drained_ < needed && !thrashes) return;
   if (span.in_flight < kBinding * limit && counts.waiting == 0) {
     end_test(step, Cause::unidentified, told_nothing(), "fewer calls came than the limit allows");
@@ -249,7 +250,8 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
   if (returning_) {
     returning_ = false;
     if (step.now >= ours_until_) {
-      if (block.in_flight < kFewestInFlight) {
+      const bool answered = std::max(held_.calls, static_cast<double>(block.ok)) >= kFewestReference;
+      if (block.in_flight < kFewestInFlight || !answered) {
         end_test(step, Cause::none, 0s,
                  format("latency is %.3g s at %d calls in flight, usually %.3g s: the test decides", latency,
                         *hold_.limit, w_b));
