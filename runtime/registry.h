@@ -103,6 +103,7 @@ class Registry {
   void record(const Upstream& upstream, const decision::CircuitBreaker::Transition& transition);
   void record(const NodeDecision& decision);
   Duration measure_run_delay();
+  bool asks_for_memory(Instant now, int in_flight) const;
   std::int64_t resident_memory(Instant now);
   void list_ticked();
   void register_metrics();
@@ -125,6 +126,10 @@ class Registry {
   std::vector<Pool*> ticked_pools_;
   std::vector<UpstreamAccess::Ticked> ticked_;
   telemetry::ResidentMemory resident_;
+  // When it was last asked for, and with how many in flight.
+  std::int64_t resident_bytes_ = 0;
+  Instant resident_at_{};
+  int resident_in_flight_ = 0;
   decision::RequestMemory memory_;
   Instant next_give_back_{};
   decision::TestCalendar calendar_;

@@ -28,6 +28,11 @@ constexpr auto kComplainEvery = 5s;
 constexpr double kNearLimit = 0.75;
 constexpr std::int64_t kWorthGivingBack = 20;
 constexpr auto kGiveBackEvery = 1s;
+// Resident memory is not asked for at each tick: where less than this part of the limit is in use, and about as many
+// requests are in flight as when it was last asked for, it is left alone for so long.
+constexpr double kPlenty = 0.5;
+constexpr auto kLeftAlone = 300ms;
+constexpr int kAboutAsMany = 16;
 
 Instant steady_now() { return std::chrono::steady_clock::now(); }
 
@@ -61,8 +66,13 @@ void Registry::tick(Instant now) {
   const int in_calls = UpstreamAccess::load(ticked_, now);
   // Work that no pool admitted shows in its calls only.
   const int in_flight = std::max(in_pools, in_calls);
-  const std::int64_t resident = resident_memory(now);
-  memory_.sample(resident, in_flight);
+  if (asks_for_memory(now, in_flight)) {
+    resident_bytes_ = resident_memory(now);
+    resident_at_ = now;
+    resident_in_flight_ = in_flight;
+    memory_.sample(resident_bytes_, in_flight);
+  }
+  const std::int64_t resident = resident_bytes_;
   const std::int64_t each = memory_.bytes_per_request();
   decision::MemoryState memory{
       .used = resident,
@@ -113,6 +123,14 @@ void Registry::list_ticked() {
   ticked_.clear();
   for (Upstream* upstream : upstreams()) ticked_.push_back({.upstream = upstream, .load = {}});
   ticked_version_ = version;
+}
+
+// It takes the kernel as long as all else in a tick of a quiet node.
+bool Registry::asks_for_memory(Instant now, int in_flight) const {
+  const std::int64_t limit = memory_limit_.load(std::memory_order_relaxed);
+  const bool plenty = limit <= 0 || static_cast<double>(resident_bytes_) < kPlenty * static_cast<double>(limit);
+  return !plenty || now - resident_at_ > kLeftAlone ||
+         in_flight > resident_in_flight_ + std::max(kAboutAsMany, resident_in_flight_ / 8);
 }
 
 // What ended requests left to the allocator would look like memory in use for ever: near the limit it is given back.

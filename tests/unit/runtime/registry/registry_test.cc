@@ -5,6 +5,7 @@
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "penstock/decision/pool_sizing.h"
+#include "runtime/telemetry/process_metrics.h"
 #include "tests/unit/runtime/eventually.h"
 #include "tests/unit/runtime/fiber/threads.h"
 #include "tests/unit/runtime/promtool.h"
@@ -225,6 +227,37 @@ TEST(Registry, WhatIsBusyInOneUpstreamLeavesLessMemoryForAnother) {
     for (auto& call : calls) call.finish(CallOutcome::ok);
     registry.tick(now());
     EXPECT_EQ(registry.find_upstream("payments")->limit(), 32);
+  });
+}
+
+TEST(Registry, MemoryThatIsTakenAllOfASuddenIsNoticedWithinHalfASecond) {
+  MetricsRegistry metrics;
+  Registry registry(metrics);
+  decision::Policy policy = shop();
+  const auto resident = static_cast<std::int64_t>(telemetry::resident_bytes());
+  policy.guards.memory_bytes = 4 * resident;
+  registry.apply(policy);
+  const auto sheds = [&] {
+    return std::ranges::any_of(registry.take_decisions(), [](const NodeDecision& decision) {
+      return decision.action == "shed" && decision.reason == "memory";
+    });
+  };
+  Threads threads;
+  threads.run([&] {
+    Instant at = now();
+    registry.tick(at);
+    std::vector<Pool::Permit> requests;
+    for (int i = 0; i < 40; ++i) requests.push_back(registry.pool("default").acquire());
+    registry.tick(at += 100ms);
+    EXPECT_FALSE(sheds());
+    const std::vector<char> taken(static_cast<std::size_t>(3 * resident), 1);
+    const Instant then = at;
+    bool shed = false;
+    while (!shed && at < then + 500ms) {
+      registry.tick(at += 100ms);
+      shed = sheds();
+    }
+    EXPECT_TRUE(shed) << telemetry::resident_bytes() << " of " << taken.size() / 3 * 4;
   });
 }
 
