@@ -10,6 +10,9 @@ std::string number(double value) {
   return text;
 }
 
+// What stands of a breaker about which nothing was decided.
+constexpr const char* kUntouched = "breaker close";
+
 // Empty: it says nothing that two policies could disagree about.
 std::string value_of(const v1::Decision& decision) {
   const auto& fields = decision.evidence().fields();
@@ -45,7 +48,7 @@ std::vector<Disagreement> disagreements(const std::vector<v1::Decision>& decisio
     of.service = decision.service();
     of.node = decision.node();
     (decision.shadow() ? of.shadow : of.acting) = Stand{value, decision.message(), decision.policy(), decision.time()};
-    const bool differ = !of.acting || !of.shadow || of.acting->value != of.shadow->value;
+    const bool differ = !of.shadow || (of.acting ? of.acting->value : kUntouched) != of.shadow->value;
     bool& before = differing[key];
     if (differ && !before) of.since = decision.time();
     before = differ;

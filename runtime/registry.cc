@@ -45,6 +45,30 @@ decision::UpstreamPolicy default_upstream(std::string_view name) {
   return policy;
 }
 
+// Of one that the policy in force does not name: all calls go out as they would without it.
+decision::UpstreamPolicy unbound_upstream(std::string_view name) {
+  decision::UpstreamPolicy policy = default_upstream(name);
+  policy.limit.mode = decision::LimitMode::fixed;
+  policy.limit.max = std::numeric_limits<int>::max();
+  policy.limit.knee_test = decision::KneeTest::off;
+  policy.breaker.usefulness = false;
+  return policy;
+}
+
+const decision::UpstreamPolicy* find_named(const std::vector<decision::UpstreamPolicy>& upstreams,
+                                           std::string_view name) {
+  const auto found = std::find_if(upstreams.begin(), upstreams.end(), [&](const auto& of) { return of.name == name; });
+  return found != upstreams.end() ? &*found : nullptr;
+}
+
+// What only the shadow wants to act observes.
+decision::GuardsPolicy with_watching(decision::GuardsPolicy guards, const decision::GuardsPolicy& shadow) {
+  using decision::GuardMode;
+  if (shadow.cpu == GuardMode::act) guards.cpu = std::max(guards.cpu, GuardMode::observe);
+  if (shadow.memory == GuardMode::act) guards.memory = std::max(guards.memory, GuardMode::observe);
+  return guards;
+}
+
 // Where an operator or the controller will want to read an exact share of what was slower.
 std::vector<double> thresholds(const decision::Policy& policy) {
   std::vector<double> edges;
@@ -72,6 +96,8 @@ struct Registry::Snapshot {
     RouteDecision decision;
   };
   decision::Policy policy;
+  // Name of the policy in SHADOW beside it; empty: none.
+  std::string shadow;
   std::vector<Route> routes;
   RouteDecision unmatched;
   Index by_host;
@@ -99,12 +125,30 @@ Registry::~Registry() = default;
 void Registry::apply(const decision::Policy& policy) {
   check_policy(policy);
   std::lock_guard serialise(apply_lock_);
+  apply_both(policy);
+}
+
+void Registry::apply_shadow(const std::optional<decision::Policy>& policy) {
+  if (policy) {
+    check_policy(*policy);
+    if (!policy->shadow) throw std::invalid_argument("mode: the policy acts; beside another one it may only watch");
+  }
+  std::lock_guard serialise(apply_lock_);
+  if (!policy && !shadow_) return;
+  shadow_ = policy;
+  apply_both(this->policy());
+}
+
+void Registry::apply_both(const decision::Policy& policy) {
   const Instant now = steady_now();
   const std::vector<double> weights = decision::weights(policy.tenants);
   metrics_.add_latency_edges(thresholds(policy));
 
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->policy = policy;
+  const decision::Policy* shadow = shadow_ && !policy.shadow ? &*shadow_ : nullptr;
+  if (shadow != nullptr) snapshot->shadow = shadow->name;
+  watched_.store(shadow != nullptr, std::memory_order_relaxed);
   std::map<std::string, decision::PoolPolicy, std::less<>> pool_policies{{"default", default_pool("default")}};
   for (const auto& pool : policy.pools) pool_policies[pool.name] = pool;
   {
@@ -131,6 +175,18 @@ void Registry::apply(const decision::Policy& policy) {
       snapshot->by_name.emplace(given.name, upstream);
       for (const std::string& host : given.hosts) snapshot->by_host.emplace(host, upstream);
     }
+    // What only the shadow names is an upstream of its own, which nothing binds.
+    for (const auto& watched : shadow != nullptr ? shadow->upstreams : std::vector<decision::UpstreamPolicy>{}) {
+      if (snapshot->by_name.contains(watched.name)) continue;
+      Upstream* upstream = make_upstream(unbound_upstream(watched.name), true);
+      snapshot->by_name.emplace(watched.name, upstream);
+      for (const std::string& host : watched.hosts) {
+        // With a port it would go before one without, which binds.
+        if (!snapshot->by_host.contains(std::string_view(host).substr(0, host.rfind(':')))) {
+          snapshot->by_host.try_emplace(host, upstream);
+        }
+      }
+    }
     const decision::TenantsPolicy* by_header =
         snapshot->policy.tenants.header.empty() ? nullptr : &snapshot->policy.tenants;
     snapshot->unmatched = {&pool_locked("default"), decision::Priority::normal, std::nullopt, decision::kOthers,
@@ -151,13 +207,19 @@ void Registry::apply(const decision::Policy& policy) {
   }
   for (Upstream* upstream : upstreams()) {
     if (upstream == snapshot->other) continue;
-    const auto found = std::find_if(policy.upstreams.begin(), policy.upstreams.end(),
-                                    [&](const auto& given) { return given.name == upstream->name(); });
-    UpstreamAccess::apply(*upstream, found != policy.upstreams.end() ? *found : default_upstream(upstream->name()),
-                          policy.shadow, now);
+    const auto* given = find_named(policy.upstreams, upstream->name());
+    const auto* watched = shadow != nullptr ? find_named(shadow->upstreams, upstream->name()) : nullptr;
+    const bool only_watched = given == nullptr && watched != nullptr;
+    if (only_watched) {
+      UpstreamAccess::apply(*upstream, unbound_upstream(upstream->name()), true, now);
+    } else {
+      UpstreamAccess::apply(*upstream, given != nullptr ? *given : default_upstream(upstream->name()), policy.shadow,
+                            now);
+    }
+    UpstreamAccess::watch(*upstream, shadow != nullptr ? shadow->name : "", watched, only_watched);
     UpstreamAccess::set_shares(*upstream, weights);
   }
-  door_.apply(policy.guards, policy.shadow);
+  door_.apply(shadow != nullptr ? with_watching(policy.guards, shadow->guards) : policy.guards, policy.shadow);
   door_.set_shares(weights);
   memory_limit_ = policy.guards.memory_bytes.value_or(group_limit_);
   std::lock_guard guard(lock_);
@@ -183,6 +245,13 @@ const Registry::Snapshot& Registry::snapshot() const {
 }
 
 decision::Policy Registry::policy() const { return snapshot().policy; }
+
+void Registry::attribute(NodeDecision& decision) const {
+  const Snapshot& in_force = snapshot();
+  const bool cpu = decision.reason == "cpu";
+  const decision::GuardMode mode = cpu ? in_force.policy.guards.cpu : in_force.policy.guards.memory;
+  if (decision.shadow && mode == decision::GuardMode::off) decision.policy = in_force.shadow;
+}
 
 RouteDecision Registry::route(std::string_view path) const {
   const Snapshot& policy = snapshot();

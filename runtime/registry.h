@@ -56,6 +56,8 @@ class Registry {
   // Throws std::invalid_argument and changes nothing if the policy is unusable.
   void apply(const decision::Policy& policy);
   decision::Policy policy() const;
+  // See Runtime::apply_shadow().
+  void apply_shadow(const std::optional<decision::Policy>& policy);
 
   // Of a request's path, without its query. On the hot path of servers: takes no lock while the policy is unchanged.
   RouteDecision route(std::string_view path) const;
@@ -97,6 +99,8 @@ class Registry {
   const Snapshot& snapshot() const;
   Pool& pool_locked(std::string_view name);
   void publish_locked(std::shared_ptr<const Snapshot> snapshot);
+  // Serialised by apply_lock_.
+  void apply_both(const decision::Policy& policy);
   Upstream& existing(std::string_view name) const;
   std::vector<Pool*> pools() const;
   std::vector<Upstream*> upstreams() const;
@@ -106,7 +110,17 @@ class Registry {
   bool asks_for_memory(Instant now, int in_flight) const;
   std::int64_t resident_memory(Instant now);
   void list_ticked();
+  struct Memory {
+    std::int64_t for_requests;
+    std::int64_t each;
+    int in_flight;
+  };
+  // What a policy in SHADOW beside the one in force decides.
+  void tick_watching(decision::UpstreamGuard::Tick tick, const Memory& memory);
+  // A decision of the door is the shadow's where the policy in force wants no such guard.
+  void attribute(NodeDecision& decision) const;
   void register_metrics();
+  void register_watching_metrics();
 
   MetricsRegistry& metrics_;
   const std::uint64_t id_;
@@ -146,8 +160,12 @@ class Registry {
   // In force.
   std::atomic<std::int64_t> memory_limit_{group_limit_};
 
-  // Serialises apply().
+  // Serialises apply() and apply_shadow().
   SpinLock apply_lock_;
+  // Guarded by apply_lock_.
+  std::optional<decision::Policy> shadow_;
+  // Whether one watches.
+  std::atomic<bool> watched_{false};
 
   mutable SpinLock events_lock_;
   // The latest 1000 of each.

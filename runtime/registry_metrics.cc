@@ -11,6 +11,7 @@ void Registry::register_metrics() {
   using Emit = MetricsRegistry::Emit;
   using decision::BreakerState;
 
+  register_watching_metrics();
   const auto pool_gauge = [&](std::string_view name, std::string_view help, int Runtime::PoolStats::*field) {
     metrics_.collect(name, help, "gauge", [this, field](const Emit& emit) {
       for (const auto& pool : pool_stats()) emit({{"pool", pool.name}}, pool.*field);
@@ -77,7 +78,7 @@ void Registry::register_metrics() {
   // Upstream "other" has neither limit nor breaker.
   metrics_.collect("penstock_upstream_limit", "Calls that may be in flight.", "gauge", [this](const Emit& emit) {
     for (const auto& upstream : upstream_stats()) {
-      if (upstream.name != "other") emit({{"upstream", upstream.name}}, upstream.limit);
+      if (upstream.name != "other" && !upstream.only_watched) emit({{"upstream", upstream.name}}, upstream.limit);
     }
   });
   const auto guarded = [&](std::string_view name, std::string_view help, auto value) {
@@ -142,7 +143,7 @@ void Registry::register_metrics() {
   metrics_.collect("penstock_breaker_state", "1 for the state in which the circuit breaker is.", "gauge",
                    [this](const Emit& emit) {
                      for (const auto& upstream : upstream_stats()) {
-                       if (upstream.name == "other") continue;
+                       if (upstream.name == "other" || upstream.only_watched) continue;
                        for (BreakerState state : {BreakerState::closed, BreakerState::open, BreakerState::half_open}) {
                          emit({{"upstream", upstream.name}, {"state", std::string(decision::to_string(state))}},
                               upstream.breaker == state ? 1 : 0);

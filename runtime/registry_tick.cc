@@ -83,7 +83,10 @@ void Registry::tick(Instant now) {
   };
   const std::int64_t for_requests = decision::memory_for_requests(memory);
   const Duration run_delay = measure_run_delay();
-  for (const NodeDecision& decision : door_.tick(now, memory, in_pools, run_delay)) record(decision);
+  for (NodeDecision& decision : door_.tick(now, memory, in_pools, run_delay)) {
+    attribute(decision);
+    record(decision);
+  }
   // What ended requests left to the allocator is not scarce.
   memory.used = std::min(memory.used, memory.base + 2 * memory.in_requests);
   const double pressure = decision::memory_pressure(memory);
@@ -107,6 +110,8 @@ void Registry::tick(Instant now) {
     in_trouble = in_trouble || asks.in_trouble || asks.testing;
     if (asks.wants_test || asks.testing) calendar_.ask(name, asks.testing, wall);
   }
+  tick_watching({.now = now, .wall = wall, .memory_pressure = pressure, .bulkhead = 0, .run_delay = run_delay},
+                {.for_requests = for_requests, .each = each, .in_flight = in_flight});
   calendar_.resolve();
   in_trouble_.store(in_trouble, std::memory_order_relaxed);
   for (Pool* pool : ticked_pools_) {

@@ -9,6 +9,7 @@
 namespace penstock {
 
 void Runtime::apply_policy(const decision::Policy& policy) { state_->registry->apply(policy); }
+void Runtime::apply_shadow(const std::optional<decision::Policy>& policy) { state_->registry->apply_shadow(policy); }
 decision::Policy Runtime::policy() const { return state_->registry->policy(); }
 
 Pool& Runtime::pool(std::string_view name) { return state_->registry->pool(name); }

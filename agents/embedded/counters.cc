@@ -72,6 +72,7 @@ void fill(v1::NodeDecision& out, const NodeDecision& decision) {
   const auto since_epoch = std::chrono::duration_cast<std::chrono::nanoseconds>(decision.time.time_since_epoch());
   *out.mutable_time() = TimeUtil::NanosecondsToTimestamp(since_epoch.count());
   out.set_shadow(decision.shadow);
+  out.set_policy(decision.policy);
 }
 
 void fill(v1::BreakerTransition& out, const Runtime::BreakerEvent& event) {

@@ -1,5 +1,7 @@
 #include "agents/embedded/push_receiver.h"
 
+#include <spdlog/spdlog.h>
+
 #include <chrono>
 #include <stdexcept>
 #include <utility>
@@ -180,7 +182,21 @@ std::optional<Error> PushReceiver::judge_directives(const v1::Push& push, const 
   return directive_invalid(std::move(violations));
 }
 
+// What only watches refuses no push.
+void PushReceiver::watch(const v1::Policy& shadow) {
+  if (!shadow.has_spec()) return runtime_.apply_shadow(std::nullopt);
+  const auto converted = policy::to_decision(shadow);
+  try {
+    if (!converted.ok()) throw std::invalid_argument(std::string(converted.status().message()));
+    runtime_.apply_shadow(*converted);
+  } catch (const std::invalid_argument& unusable) {
+    spdlog::warn("policy {} in SHADOW is not watched by: {}", shadow.metadata().name(), unusable.what());
+    runtime_.apply_shadow(std::nullopt);
+  }
+}
+
 void PushReceiver::carry_out(const v1::Push& push) {
+  if (push.has_shadow_policy()) watch(push.shadow_policy());
   for (const auto& directive : push.pools()) runtime_.set_pool_limit(directive.pool(), directive.limit());
   for (const auto& directive : push.upstreams()) carry_out(directive);
   if (push.has_drain()) runtime_.set_draining(push.drain());

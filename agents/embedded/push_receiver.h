@@ -59,6 +59,7 @@ class PushReceiver {
   std::optional<errors::Error> judge_directives(const v1::Push& push, const decision::Policy& policy) const;
   void carry_out(const v1::Push& push);
   void carry_out(const v1::UpstreamDirective& directive);
+  void watch(const v1::Policy& shadow);
 
   Runtime& runtime_;
   const decision::Policy local_;

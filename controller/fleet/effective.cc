@@ -37,10 +37,10 @@ v1::PoolDirective without_directive(const v1::Policy& policy, const std::string&
 }  // namespace
 
 bool same_content(const Effective& a, const Effective& b) {
-  const auto revision = [](const Effective& e) {
-    return e.policy == nullptr ? std::string() : e.policy->metadata().name() + "@" + e.policy->metadata().etag();
+  const auto revision = [](const std::shared_ptr<const v1::Policy>& policy) {
+    return policy == nullptr ? std::string() : policy->metadata().name() + "@" + policy->metadata().etag();
   };
-  return revision(a) == revision(b) && a.drain == b.drain && a.counters_period == b.counters_period &&
+  return revision(a.policy) == revision(b.policy) && revision(a.shadow) == revision(b.shadow) && a.drain == b.drain && a.counters_period == b.counters_period &&
          same(a.pools, b.pools) && same(a.upstreams, b.upstreams);
 }
 
@@ -72,6 +72,8 @@ Effective compose(const Told& node, const Overrides& overrides) {
   Effective result;
   result.policy = node.state.policy;
   if (result.policy == nullptr) return result;
+  // No two in SHADOW claim the same nodes.
+  if (!node.state.shadows.empty()) result.shadow = node.state.shadows.front();
   for (const auto& [name, directive] : node.state.desired.pools) result.pools[name] = directive;
   result.counters_period = node.counters_period;
   std::set<std::string> named;

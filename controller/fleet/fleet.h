@@ -58,6 +58,8 @@ struct Effective {
   std::uint64_t version = 0;
   // Null: no policy governs the node (any more).
   std::shared_ptr<const v1::Policy> policy;
+  // In SHADOW beside it; null: none.
+  std::shared_ptr<const v1::Policy> shadow;
   std::map<std::string, v1::PoolDirective> pools;
   std::map<std::string, v1::UpstreamDirective> upstreams;
   bool drain = false;

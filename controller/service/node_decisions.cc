@@ -93,8 +93,14 @@ v1::Decision to_decision(const NodeId& node, const v1::Policy* policy, const v1:
   return decision;
 }
 
-v1::Decision to_decision(const NodeId& node, const v1::Policy* policy, const v1::NodeDecision& taken) {
+v1::Decision to_decision(const NodeId& node, const v1::Policy* policy, const v1::Policy* shadow,
+                         const v1::NodeDecision& taken) {
   v1::Decision decision;
+  const bool of_shadow = shadow != nullptr && taken.policy() == shadow->metadata().name();
+  if (of_shadow) {
+    policy = shadow;
+    decision.set_policy(taken.policy());
+  }
   decision.set_kind(taken.kind() == "upstream" || taken.kind() == "pool" ? taken.kind() : "node");
   decision.set_name(decision.kind() == "node" ? node.node : name_of(decision.kind(), taken.name(), policy));
   decision.set_service(node.service);
@@ -106,7 +112,7 @@ v1::Decision to_decision(const NodeId& node, const v1::Policy* policy, const v1:
   decision.set_message(shortened(taken.message(), kTextMax));
   decision.set_formula(shortened(taken.formula(), kTextMax));
   decision.set_would_change(shortened(taken.would_change(), kTextMax));
-  decision.set_shadow(taken.shadow());
+  decision.set_shadow(taken.shadow() || of_shadow || !taken.policy().empty());
   if (taken.has_time()) *decision.mutable_time() = taken.time();
   int numbers = 0;
   for (const auto& [name, value] : taken.evidence().fields()) {

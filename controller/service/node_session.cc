@@ -158,11 +158,12 @@ absl::Status NodeSession::acknowledge(const v1::Ack& ack) {
 
 void NodeSession::count(v1::Counters counters) {
   const v1::Policy* policy = acked_ ? acked_->policy.get() : nullptr;
+  const v1::Policy* shadow = acked_ ? acked_->shadow.get() : nullptr;
   int logged = 0;
   for (const auto& transition : counters.transitions())
     if (++logged <= kDecisionsOfCounters) log(to_decision(*id_, policy, transition, counters));
   for (const auto& taken : counters.decisions())
-    if (++logged <= kDecisionsOfCounters) log(to_decision(*id_, policy, taken));
+    if (++logged <= kDecisionsOfCounters) log(to_decision(*id_, policy, shadow, taken));
   // The node's lease ended (it was paused, or its clock ran on): what was acknowledged is no longer in force.
   if (acked_ && !outstanding_ && policy::to_chrono(counters.lease()).count() <= 0) acked_.reset();
   context_.fleet.record_counters(*id_, session_, std::move(counters));
@@ -182,6 +183,11 @@ void NodeSession::add_changes(const Effective& wanted, v1::Push& push) const {
     } else {
       push.mutable_policy();
     }
+  }
+  if (!acked_ || etag(acked_->shadow) != etag(wanted.shadow)) {
+    // An earlier stream may have left one behind.
+    push.mutable_shadow_policy();
+    if (wanted.shadow != nullptr) *push.mutable_shadow_policy() = *wanted.shadow;
   }
   add_changed(wanted.pools, acked_ ? &acked_->pools : nullptr, push.mutable_pools());
   add_changed(wanted.upstreams, acked_ ? &acked_->upstreams : nullptr, push.mutable_upstreams());
@@ -278,7 +284,7 @@ void NodeSession::log(std::string action, std::string reason, std::string messag
 }
 
 void NodeSession::log(v1::Decision decision) {
-  if (const auto policy = acked_ ? acked_->policy : nullptr; policy != nullptr)
+  if (const auto policy = acked_ ? acked_->policy : nullptr; policy != nullptr && decision.policy().empty())
     decision.set_policy(policy->metadata().name());
   context_.log.append(std::move(decision));
 }

@@ -32,6 +32,7 @@ std::string to_json(const NodeDecision& decision) {
     object["evidence"] = std::move(evidence);
   }
   if (decision.shadow) object["shadow"] = true;
+  add("policy", decision.policy);
   return boost::json::serialize(object);
 }
 

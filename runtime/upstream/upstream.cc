@@ -22,6 +22,7 @@ Upstream::Call Upstream::begin() {
   auto call = std::make_unique<Call::State>(*this, state_->name, fiber);
   const Instant arrived = fiber::recent_now();
   if (!state_->begin_here(*call, arrived, fiber.deadline)) begin_slowly(*call, arrived, fiber.deadline);
+  if (state_->watched.load(std::memory_order_relaxed)) state_->watch(*call, fiber.deadline);
   return Call(std::move(call));
 }
 
@@ -103,6 +104,7 @@ bool Upstream::try_retry() {
     state_->sweep(false, at, effects.decided);
     allowed = state_->guard.try_retry(at);
   });
+  if (const auto watching = state_->watching(); watching && allowed) watching->retry(at);
   return allowed;
 }
 

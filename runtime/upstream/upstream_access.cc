@@ -9,6 +9,12 @@
 
 namespace penstock {
 
+namespace {
+
+Instant steady_now() { return std::chrono::steady_clock::now(); }
+
+}  // namespace
+
 std::unique_ptr<Upstream> UpstreamAccess::make(const decision::UpstreamPolicy& policy, bool guarded,
                                                MetricsRegistry& metrics, Listener listener) {
   return std::unique_ptr<Upstream>(
@@ -22,6 +28,41 @@ void UpstreamAccess::apply(Upstream& upstream, const decision::UpstreamPolicy& p
     state.sweep(true, now, effects.decided);
     state.guard.set_policy(policy, shadow, now, effects.decided);
   });
+}
+
+void UpstreamAccess::watch(Upstream& upstream, const std::string& policy, const decision::UpstreamPolicy* given,
+                           bool only) {
+  Upstream::State& state = *upstream.state_;
+  {
+    std::lock_guard guard(state.lock);
+    state.only_watched = only;
+  }
+  if (given == nullptr) return state.set_watching(nullptr);
+  if (const auto watching = state.watching()) return watching->set_policy(policy, *given, steady_now());
+  state.set_watching(std::make_shared<WatchingGuard>(policy, *given));
+}
+
+std::optional<WatchingGuard::Stats> UpstreamAccess::watching(const Upstream& upstream) {
+  const auto watching = upstream.state_->watching();
+  if (!watching) return std::nullopt;
+  return watching->stats();
+}
+
+std::vector<NodeDecision> UpstreamAccess::tick_watching(Upstream& upstream, const decision::UpstreamGuard::Tick& tick) {
+  Upstream::State& state = *upstream.state_;
+  const auto watching = state.watching();
+  if (!watching) return {};
+  bool tests = true;
+  Duration expected{};
+  {
+    std::lock_guard guard(state.lock);
+    const decision::LimitPolicy& limit = state.guard.policy().limit;
+    tests = state.only_watched || (!state.guard.fleet_leads() && (limit.mode != decision::LimitMode::adaptive ||
+                                                                  limit.knee_test != decision::KneeTest::act));
+    expected = state.guard.signals().expected_latency();
+  }
+  watching->expect(expected);
+  return watching->tick(tick, tests);
 }
 
 void UpstreamAccess::set_shares(Upstream& upstream, const std::vector<double>& weights) {
@@ -107,6 +148,7 @@ void UpstreamAccess::release_lease(Upstream& upstream, Instant now) {
 }
 
 void UpstreamAccess::retry_succeeded(Upstream& upstream, Instant now) {
+  if (const auto watching = upstream.state_->watching()) watching->retry_succeeded(now);
   std::lock_guard guard(upstream.state_->lock);
   upstream.state_->guard.retry_succeeded(now);
 }
@@ -136,8 +178,11 @@ std::vector<std::string> UpstreamAccess::explain(const Upstream& upstream, Insta
   std::vector<std::string> lines;
   state.locked(upstream, now, [&](auto& effects) {
     state.sweep(false, now, effects.decided);
-    lines = state.guard.explain(now);
+    if (!state.only_watched) lines = state.guard.explain(now);
   });
+  if (const auto watching = state.watching()) {
+    for (std::string& line : watching->explain(now)) lines.push_back(std::move(line));
+  }
   return lines;
 }
 

@@ -14,6 +14,7 @@
 #include "penstock/node_decision.h"
 #include "penstock/runtime.h"
 #include "penstock/upstream.h"
+#include "runtime/upstream/watching_guard.h"
 
 namespace penstock {
 
@@ -31,6 +32,12 @@ struct UpstreamAccess {
 
   // In shadow mode limits and breaker are computed and exported, and refuse nothing.
   static void apply(Upstream& upstream, const decision::UpstreamPolicy& policy, bool shadow, Instant now);
+  // What another policy, in SHADOW, says of it beside that. Null: none does. `only`: no policy that acts names it.
+  static void watch(Upstream& upstream, const std::string& policy, const decision::UpstreamPolicy* given, bool only);
+  // Unset: nobody watches.
+  static std::optional<WatchingGuard::Stats> watching(const Upstream& upstream);
+  // After tick(), with the same but for a bulkhead by the watching policy.
+  static std::vector<NodeDecision> tick_watching(Upstream& upstream, const decision::UpstreamGuard::Tick& tick);
   // Who has which share of the places when they are short: decision/shares.h.
   static void set_shares(Upstream& upstream, const std::vector<double>& weights);
   // What the ticker weighs it by; the first half of its tick.

@@ -86,6 +86,7 @@ void Upstream::Call::finish(decision::GuardedOutcome outcome, std::optional<Dura
   if (outcome != decision::GuardedOutcome::ok || ended->shard == nullptr || !upstream.end_here(*ended, at)) {
     upstream.end_slowly(*ended, outcome, retry_after, at);
   }
+  if (ended->watched) ended->watched->by->end(ended->watched->call, outcome, retry_after, at);
   if (outcome == decision::GuardedOutcome::refused) upstream.refusals.add();
   upstream.outcomes[static_cast<std::size_t>(to_call_outcome(outcome))]->add();
   upstream.duration.observe(at - ended->started);

@@ -2,11 +2,13 @@
 
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <string>
 
 #include "penstock/decision/upstream_guard.h"
 #include "penstock/upstream.h"
 #include "runtime/fiber/fiber_state.h"
+#include "runtime/upstream/watching_guard.h"
 
 namespace penstock {
 
@@ -44,6 +46,12 @@ struct Upstream::Call::State : decision::UpstreamGuard::Call {
   Attribution attribution;
   // In whose lane the call is; null: in none.
   Shard* shard = nullptr;
+  // What a policy in SHADOW is told of it; null: there is none.
+  struct Watched {
+    std::shared_ptr<WatchingGuard> by;
+    WatchingGuard::Call call;
+  };
+  std::unique_ptr<Watched> watched;
   // While it waits for a place.
   Waiting* fiber = nullptr;
   int exceptions = std::uncaught_exceptions();

@@ -74,6 +74,29 @@ bool Upstream::State::end_here(Call::State& call, Instant at) {
   return true;
 }
 
+void Upstream::State::watch(Call::State& call, Instant request_deadline) noexcept {
+  try {
+    auto by = watching();
+    if (!by) return;
+    auto told = std::make_unique<Call::State::Watched>();
+    told->by = std::move(by);
+    if (told->by->begin(told->call, request_deadline, call.started)) call.watched = std::move(told);
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+std::shared_ptr<WatchingGuard> Upstream::State::watching() const {
+  if (!watched.load(std::memory_order_relaxed)) return nullptr;
+  std::lock_guard guard(watching_lock_);
+  return watching_;
+}
+
+void Upstream::State::set_watching(std::shared_ptr<WatchingGuard> guard) {
+  watched.store(guard != nullptr, std::memory_order_relaxed);
+  std::lock_guard of_watching(watching_lock_);
+  watching_.swap(guard);
+}
+
 void Upstream::State::end_slowly(Call::State& call, decision::GuardedOutcome outcome,
                                  std::optional<Duration> retry_after, Instant at) {
   locked(*call.upstream, at, [&](Effects& effects) {
@@ -205,6 +228,7 @@ Runtime::UpstreamStats Upstream::State::stats(Instant at) const {
       .cause = hold.verdict,
       .bound_by = guard.bound_by(),
       .fleet_leads = guard.fleet_leads(),
+      .only_watched = only_watched,
   };
   telemetry::read_together(shards.get(),
                            [&](const Shard& shard) { stats.oldest = std::max(stats.oldest, shard.lane.oldest(at)); });

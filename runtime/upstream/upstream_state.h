@@ -20,6 +20,7 @@
 #include "runtime/admission/waiting.h"
 #include "runtime/telemetry/shards.h"
 #include "runtime/upstream/upstream_access.h"
+#include "runtime/upstream/watching_guard.h"
 
 namespace penstock {
 
@@ -73,6 +74,11 @@ struct Upstream::State {
   // Without the lock: begins a call on the calling thread alone, or ends one that was begun so. False: nothing done.
   bool begin_here(Call::State& call, Instant arrived, Instant request_deadline);
   bool end_here(Call::State& call, Instant at);
+  // Tells a policy in SHADOW of a call that goes out; without memory for that it is not told.
+  void watch(Call::State& call, Instant request_deadline) noexcept;
+  // Null: no policy in SHADOW watches it.
+  std::shared_ptr<WatchingGuard> watching() const;
+  void set_watching(std::shared_ptr<WatchingGuard> guard);
   // Ends any other.
   void end_slowly(Call::State& call, decision::GuardedOutcome outcome, std::optional<Duration> retry_after, Instant at);
 
@@ -106,6 +112,8 @@ struct Upstream::State {
   Counter& refusals;
   const std::string name;
   const UpstreamAccess::Listener listener;
+  // Whether watching() is not null: asked of each call.
+  std::atomic<bool> watched{false};
 
   // Apart from what every call reads.
   alignas(telemetry::kApart) mutable SpinLock lock;
@@ -132,6 +140,8 @@ struct Upstream::State {
   std::array<std::uint64_t, kUpstreamOutcomes.size()> counts{};
   // Of calls that were not ok.
   Duration failed_latency{};
+  // No policy that acts names it.
+  bool only_watched = false;
   // Begins and ends that took the lock.
   std::uint64_t slow_paths = 0;
 
@@ -151,6 +161,10 @@ struct Upstream::State {
   void settle(Effects& effects, Instant at) noexcept;
   void tell(const Upstream& upstream, const Effects& effects) const noexcept;
   void note(Effects& effects, Instant at);
+
+  mutable SpinLock watching_lock_;
+  // Guarded by watching_lock_.
+  std::shared_ptr<WatchingGuard> watching_;
 };
 
 }  // namespace penstock

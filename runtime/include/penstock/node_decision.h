@@ -36,11 +36,13 @@ struct NodeDecision {
   std::chrono::system_clock::time_point time = std::chrono::system_clock::now();
   // Nothing was actuated: the policy is in SHADOW, or it says observe.
   bool shadow = false;
+  // Of a policy in SHADOW beside the one in force: its name. Empty: the one in force.
+  std::string policy;
 };
 
 // As one line, with the fields of the controller's log: {"time": RFC 3339, "event": "decision", "kind", "name",
-// "action", "reason", "verdict", "confidence", "message", "formula", "would_change", "evidence": {...}, "shadow"}. What
-// is empty is left out.
+// "action", "reason", "verdict", "confidence", "message", "formula", "would_change", "evidence": {...}, "shadow",
+// "policy"}. What is empty is left out.
 std::string to_json(const NodeDecision& decision);
 
 }  // namespace penstock

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -81,6 +82,10 @@ class Runtime {
   // and upstreams that it no longer names stay, with default settings, until they are idle.
   void apply_policy(const decision::Policy& policy);
   decision::Policy policy() const;
+  // A policy in SHADOW beside that one: its breakers, limits and budgets of retries are told of the calls that go out,
+  // decide, export and log, and bind nothing. Unset: none. The policy in force being in SHADOW itself, it has no effect.
+  // Throws as apply_policy(); a policy that acts is refused.
+  void apply_shadow(const std::optional<decision::Policy>& policy);
 
   // The pool or upstream of that name; pools that no policy names are made with defaults.
   Pool& pool(std::string_view name);
@@ -143,6 +148,8 @@ class Runtime {
     std::string_view bound_by;
     // The fleet looks for the cause; this node does not by itself.
     bool fleet_leads;
+    // Only a policy in SHADOW beside the one in force names it: nothing above binds.
+    bool only_watched;
   };
   struct BreakerEvent {
     std::string upstream;

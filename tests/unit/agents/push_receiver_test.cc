@@ -107,6 +107,36 @@ TEST_F(Governed, DirectiveHoldsUntilTheLeaseEndsAndThenTheFallbackReturns) {
   EXPECT_EQ(receiver_.lease_left(now_), Duration{});
 }
 
+TEST_F(Governed, APolicyInShadowStandsBesideUntilItIsTakenBack) {
+  const auto watches = [&] { return runtime_.find_upstream("B") != nullptr; };
+  v1::Push push = this->push(7, 4);
+  *push.mutable_shadow_policy() = shop(1);
+  push.mutable_shadow_policy()->mutable_metadata()->set_name("shop-next");
+  push.mutable_shadow_policy()->mutable_spec()->set_mode(v1::POLICY_MODE_SHADOW);
+  push.mutable_shadow_policy()->mutable_spec()->add_upstreams()->set_name("B");
+  push.mutable_shadow_policy()->mutable_spec()->mutable_upstreams(1)->mutable_match()->add_hosts("b.example.com");
+  EXPECT_EQ(refusal(push), "");
+  EXPECT_TRUE(watches());
+  EXPECT_EQ(runtime_.policy().name, "shop");
+  EXPECT_EQ(refusal(this->push(7, 5)), "");
+  EXPECT_TRUE(watches()) << "what a push does not name stays";
+
+  v1::Push unusable = this->push(7, 6);
+  *unusable.mutable_shadow_policy() = push.shadow_policy();
+  unusable.mutable_shadow_policy()->mutable_spec()->mutable_upstreams(1)->set_name("");
+  EXPECT_EQ(refusal(unusable), "") << "what only watches must not stand in the way of what acts";
+  EXPECT_FALSE(watches());
+
+  v1::Push again = this->push(7, 7);
+  *again.mutable_shadow_policy() = push.shadow_policy();
+  EXPECT_EQ(refusal(again), "");
+  EXPECT_TRUE(watches());
+  v1::Push withdrawn = this->push(7, 8);
+  withdrawn.mutable_shadow_policy();
+  EXPECT_EQ(refusal(withdrawn), "");
+  EXPECT_FALSE(watches());
+}
+
 TEST_F(Governed, OlderEpochIsRefused) {
   v1::Push push = this->push(6, 100);
   limit(push, "default", 1);

@@ -42,6 +42,20 @@ TEST(DecisionsDiff, AgreementEndsADifference) {
   EXPECT_EQ(found[0].since.seconds(), 9);
 }
 
+TEST(DecisionsDiff, ABreakerThatNeverOpenedIsClosed) {
+  const auto breaker = [](int second, const char* action, bool shadow) {
+    v1::Decision decision = pool(second, 0, shadow);
+    decision.set_kind("upstream");
+    decision.set_action(action);
+    return decision;
+  };
+  int compared = 0;
+  const auto open = disagreements({breaker(1, "trip", true)}, compared);
+  ASSERT_EQ(open.size(), 1u);
+  EXPECT_EQ(open[0].shadow->value, "breaker trip");
+  EXPECT_TRUE(disagreements({breaker(1, "trip", true), breaker(9, "close", true)}, compared).empty());
+}
+
 TEST(DecisionsDiff, WhatNobodyWatchesIsNoDifference) {
   int compared = 0;
   EXPECT_TRUE(disagreements({pool(1, 100, false)}, compared).empty());

@@ -200,8 +200,13 @@ TEST(Fleet, AnActivePolicyGovernsAndThoseInShadowStandBesideIt) {
   EXPECT_EQ(node->policy->metadata().name(), "shop");
   ASSERT_EQ(node->shadows.size(), 1u);
   EXPECT_EQ(node->shadows[0]->metadata().name(), "a-next");
+  const auto told = fleet.effective({"shop", "a"});
+  ASSERT_NE(told.shadow, nullptr);
+  EXPECT_EQ(told.shadow->metadata().name(), "a-next");
   fleet.remove_policy("a-next");
   EXPECT_TRUE(fleet.node({"shop", "a"})->shadows.empty());
+  EXPECT_EQ(fleet.effective({"shop", "a"}).shadow, nullptr);
+  EXPECT_GT(fleet.effective({"shop", "a"}).version, told.version);
 }
 
 }  // namespace

@@ -88,6 +88,42 @@ TEST_F(JoinedNode, FirstPushIsFullAndTakesBackWhatAnEarlierStreamImposed) {
   EXPECT_EQ(full.upstreams(0).breaker(), v1::BREAKER_OVERRIDE_AUTO);
 }
 
+TEST_F(JoinedNode, IsToldOfThePolicyInShadowBesideItsOwnAndDecidesInItsName) {
+  ASSERT_TRUE(answer(push()).ok());
+  auto next = std::make_shared<v1::Policy>(*make_policy(1));
+  next->mutable_metadata()->set_name("shop-next");
+  next->mutable_spec()->set_mode(v1::POLICY_MODE_SHADOW);
+  next->mutable_spec()->add_upstreams()->set_name("B");
+  fleet_.set_policy(next);
+  const auto beside = push();
+  EXPECT_FALSE(beside.has_policy());
+  EXPECT_EQ(beside.shadow_policy().metadata().name(), "shop-next");
+  ASSERT_TRUE(answer(beside).ok());
+  EXPECT_FALSE(session_->next_push().has_value());
+
+  v1::AgentMessage told = counters();
+  for (const char* policy : {"shop-next", "", "invented"}) {
+    auto& decision = *told.mutable_counters()->add_decisions();
+    decision.set_kind("upstream");
+    decision.set_name("B");
+    decision.set_action("trip");
+    decision.set_policy(policy);
+  }
+  ASSERT_TRUE(session_->receive(told).ok());
+  std::vector<std::string> logged;
+  const auto all = log_->list({}, 10, 0);
+  ASSERT_TRUE(all.ok());
+  for (const auto& decision : *all)
+    if (decision.action() == "trip")
+      logged.push_back(decision.policy() + " " + decision.name() + (decision.shadow() ? " shadow" : ""));
+  EXPECT_THAT(logged, testing::UnorderedElementsAre("shop-next B shadow", "shop other", "shop other shadow"));
+
+  fleet_.remove_policy("shop-next");
+  const auto alone = push();
+  EXPECT_TRUE(alone.has_shadow_policy());
+  EXPECT_FALSE(alone.shadow_policy().has_spec());
+}
+
 TEST_F(JoinedNode, OnePushAtATimeThenOnlyWhatChangedSinceTheAnswer) {
   const auto full = push();
   desire(100);
