@@ -10,7 +10,7 @@
 #include "runtime/interpose/io_parts.h"
 #include "runtime/interpose/libc.h"
 
-// Calls that receive: read, readv, recv, recvfrom, recvmsg, recvmmsg, eventfd_read.
+// Calls that receive: read, readv, preadv2, recv, recvfrom, recvmsg, recvmmsg, eventfd_read.
 
 extern "C" [[noreturn]] void __chk_fail(void);
 
@@ -190,6 +190,15 @@ PENSTOCK_INTERPOSED ssize_t readv(int fd, const iovec* parts, int count) {
   fiber::Scheduler* scheduler = cooperative();
   if (scheduler == nullptr || count <= 0 || count > IOV_MAX) return real::readv(fd, parts, count);
   return with_errno_of<ssize_t>([&] { return read_parts(*scheduler, fd, parts, count); });
+}
+
+// Without a position it is readv(); with one it is a file that is read.
+PENSTOCK_INTERPOSED ssize_t preadv2(int fd, const iovec* parts, int count, off_t at, int flags) {
+  return at == -1 && flags == 0 ? readv(fd, parts, count) : real::preadv2(fd, parts, count, at, flags);
+}
+
+PENSTOCK_INTERPOSED ssize_t preadv64v2(int fd, const iovec* parts, int count, off64_t at, int flags) {
+  return preadv2(fd, parts, count, at, flags);
 }
 
 PENSTOCK_INTERPOSED ssize_t recv(int fd, void* to, size_t size, int flags) {

@@ -178,6 +178,15 @@ PENSTOCK_INTERPOSED ssize_t writev(int fd, const iovec* parts, int count) {
   return with_errno_of<ssize_t>([&] { return write_parts(*scheduler, fd, parts, count); });
 }
 
+// Without a position it is writev(); with one it is a file that is written.
+PENSTOCK_INTERPOSED ssize_t pwritev2(int fd, const iovec* parts, int count, off_t at, int flags) {
+  return at == -1 && flags == 0 ? writev(fd, parts, count) : real::pwritev2(fd, parts, count, at, flags);
+}
+
+PENSTOCK_INTERPOSED ssize_t pwritev64v2(int fd, const iovec* parts, int count, off64_t at, int flags) {
+  return pwritev2(fd, parts, count, at, flags);
+}
+
 PENSTOCK_INTERPOSED ssize_t send(int fd, const void* from, size_t size, int flags) {
   fiber::Scheduler* scheduler = (flags & MSG_DONTWAIT) == 0 ? cooperative() : nullptr;
   if (scheduler == nullptr) return may_write(fd) ? real::send(fd, from, size, flags) : -1;

@@ -4,11 +4,14 @@
 #include "runtime/fiber/scheduler.h"
 #include "runtime/interpose/descriptor.h"
 #include "runtime/interpose/interposed.h"
+#include "runtime/interpose/real.h"
 #include "runtime/interpose/threads/fork.h"
 #include "runtime/interpose/threads/parking.h"
 #include "runtime/interpose/threads/program.h"
 #include "runtime/interpose/threads/program_thread.h"
 #include "runtime/interpose/threads/signals.h"
+
+PENSTOCK_REAL(_Fork)
 
 namespace penstock::interpose {
 namespace {
@@ -36,3 +39,10 @@ void begin() noexcept {
 
 // A child that shares its parent's memory until it executes a program would close the parent's descriptors in it.
 PENSTOCK_INTERPOSED pid_t vfork() noexcept { return ::fork(); }
+
+// It tells nobody.
+PENSTOCK_INTERPOSED pid_t _Fork() noexcept {
+  const pid_t child = penstock::interpose::real::_Fork();
+  if (child == 0) penstock::interpose::begin();
+  return child;
+}

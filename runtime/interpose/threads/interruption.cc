@@ -88,6 +88,12 @@ int ProgramThread::take_pending(const sigset_t& set, siginfo_t* info) noexcept {
   return signal.number;
 }
 
+void ProgramThread::add_pending(sigset_t& set) const noexcept {
+  for (const Signal& signal : signals_) {
+    if (::sigismember(&blocked, signal.number) == 1) ::sigaddset(&set, signal.number);
+  }
+}
+
 bool ProgramThread::handle_signals() noexcept {
   bool goes_on = true;
   for (;;) {

@@ -19,6 +19,8 @@
 
 namespace penstock::interpose {
 
+struct HandlerRun;
+
 // The values that a thread of the program has for the keys of pthread_key_create().
 class SpecificValues {
  public:
@@ -110,6 +112,8 @@ class ProgramThread final : public fiber::Task {
   int send_signal(int number, const siginfo_t& info) noexcept;
   // Takes one of the set that was sent to this one and is blocked; 0: there is none.
   int take_pending(const sigset_t& set, siginfo_t* info) noexcept;
+  // Those that were sent to this one and are blocked.
+  void add_pending(sigset_t& set) const noexcept;
   // What has come and is not blocked. Whether a call that it has interrupted goes on.
   bool handle_signals() noexcept;
   // Before a call, or when its wait was ended for it: handles signals, and ends it when it is cancelled. The same.
@@ -125,6 +129,8 @@ class ProgramThread final : public fiber::Task {
   // Touched by the thread itself, and by its scheduler's dispatcher.
   sigset_t blocked{};
   std::uint64_t signals_handled = 0;
+  // Innermost first.
+  HandlerRun* handlers = nullptr;
 
   // Touched by the thread itself.
   SpecificValues specific;

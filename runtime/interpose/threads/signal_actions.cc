@@ -18,6 +18,7 @@
 
 PENSTOCK_REAL(sigprocmask)
 PENSTOCK_REAL(pthread_sigmask)
+PENSTOCK_REAL(sigpending)
 PENSTOCK_REAL(sigsuspend)
 PENSTOCK_REAL(sigwait)
 PENSTOCK_REAL(sigwaitinfo)
@@ -144,6 +145,11 @@ bool has_handler(int number) noexcept {
 
 void call_handler(int number, siginfo_t* info, void* context) {
   const struct sigaction action = action_of(number);
+  if ((action.sa_flags & SA_RESETHAND) != 0 && has_handler(number)) {
+    // The kernel does so by itself when it is the one that sends.
+    struct sigaction none {};
+    real_sigaction(number, &none, nullptr);
+  }
   if ((action.sa_flags & SA_SIGINFO) != 0) {
     action.sa_sigaction(number, info, context);
   } else if (is_function(action)) {
@@ -180,6 +186,13 @@ PENSTOCK_INTERPOSED int sigprocmask(int how, const sigset_t* set, sigset_t* old)
   if (thread == nullptr) return real::sigprocmask(how, set, old);
   const int error = change_mask(*thread, how, set, old);
   return error == 0 ? 0 : fail(error);
+}
+
+PENSTOCK_INTERPOSED int sigpending(sigset_t* set) noexcept {
+  const ProgramThread* thread = may_wait() != nullptr ? ProgramThread::current() : nullptr;
+  if (real::sigpending(set) != 0) return -1;
+  if (thread != nullptr) thread->add_pending(*set);
+  return 0;
 }
 
 PENSTOCK_INTERPOSED int sigsuspend(const sigset_t* set) {

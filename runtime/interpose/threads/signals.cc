@@ -37,6 +37,9 @@ struct Range {
 };
 constinit std::array<Range, 4> own_code{};
 
+// What the kernel keeps of a sigset_t.
+constexpr std::size_t kKernelsMaskBytes = NSIG / 8;
+
 int find_code(dl_phdr_info* info, std::size_t, void* argument) {
   auto& next = *static_cast<std::size_t*>(argument);
   const std::string_view path = info->dlpi_name;
@@ -79,24 +82,87 @@ struct Signals {
 // Never destroyed. Null: the thread runs no fibers of the program.
 constinit thread_local Signals* mine = nullptr;
 
-// Handlers that run in the midst of whatever they have interrupted.
-constinit thread_local volatile int handlers_inside = 0;
+// Those that run on a thread that runs no fibers of the program.
+constinit thread_local HandlerRun* of_plain_thread = nullptr;
 
-void apply_masks() noexcept {
+HandlerRun*& innermost_handler() noexcept {
+  ProgramThread* thread = ProgramThread::current();
+  return thread != nullptr ? thread->handlers : of_plain_thread;
+}
+
+sigset_t wanted_of_kernel() noexcept {
   sigset_t wanted;
   ::sigemptyset(&wanted);
   for (int number = 1; number < NSIG; ++number) {
     if (mine->blocked_by[static_cast<std::size_t>(number)] == mine->threads) ::sigaddset(&wanted, number);
   }
-  if (std::memcmp(&wanted, &mine->kernels, sizeof wanted) == 0) return;
+  return wanted;
+}
+
+void set_kernels(const sigset_t& wanted) noexcept {
   mine->kernels = wanted;
   real::pthread_sigmask(SIG_SETMASK, &wanted, nullptr);
+}
+
+void apply_masks() noexcept {
+  const sigset_t wanted = wanted_of_kernel();
+  if (std::memcmp(&wanted, &mine->kernels, sizeof wanted) != 0) set_kernels(wanted);
 }
 
 void count(const sigset_t& blocked, unsigned by) noexcept {
   for (int number = 1; number < NSIG; ++number) {
     if (::sigismember(&blocked, number) == 1) mine->blocked_by[static_cast<std::size_t>(number)] += by;
   }
+}
+
+void note_blocked(ProgramThread& thread, const sigset_t& next) noexcept {
+  count(thread.blocked, -1U);
+  count(next, 1);
+  thread.blocked = next;
+}
+
+void set_blocked(ProgramThread& thread, const sigset_t& next) noexcept {
+  if (mine == nullptr) {
+    // A child that was forked in the handler.
+    thread.blocked = next;
+    real::pthread_sigmask(SIG_SETMASK, &next, nullptr);
+    return;
+  }
+  note_blocked(thread, next);
+  apply_masks();
+}
+
+sigset_t blocked_in_handler(const sigset_t& before, int number) noexcept {
+  const struct sigaction action = action_of(number);
+  sigset_t blocked;
+  ::sigorset(&blocked, &before, &action.sa_mask);
+  if ((action.sa_flags & SA_NODEFER) == 0) ::sigaddset(&blocked, number);
+  return blocked;
+}
+
+// In the midst of the program's code, where the kernel has interrupted it and blocks what the handler asks for. It goes
+// back to the mask that `context` has.
+void run_handler_here(int number, siginfo_t* info, ucontext_t& context) noexcept {
+  ProgramThread* thread = mine != nullptr ? ProgramThread::current() : nullptr;
+  HandlerRun*& innermost = innermost_handler();
+  HandlerRun run{.interrupted_at = reinterpret_cast<const char*>(context.uc_mcontext.gregs[REG_RSP]),
+                 .in_midst = true,
+                 .outer = innermost};
+  innermost = &run;
+  if (thread == nullptr) {
+    call_handler(number, info, &context);
+    innermost_handler() = run.outer;
+    return;
+  }
+  const sigset_t before = thread->blocked;
+  note_blocked(*thread, blocked_in_handler(before, number));
+  call_handler(number, info, &context);
+  thread->handlers = run.outer;
+  // None: a child that was forked meanwhile, which has the mask of its only thread.
+  if (mine == nullptr) return;
+  note_blocked(*thread, before);
+  mine->kernels = wanted_of_kernel();
+  std::memcpy(&context.uc_sigmask, &mine->kernels, kKernelsMaskBytes);
 }
 
 // Whether this is the thread of the program's first.
@@ -140,9 +206,7 @@ bool may_run_here(int number, const void* context) noexcept {
 void come(int number, siginfo_t* info, void* context) noexcept {
   const int error = errno;
   if (mine == nullptr || fiber::Scheduler::current() == nullptr || may_run_here(number, context)) {
-    handlers_inside = handlers_inside + 1;
-    call_handler(number, info, context);
-    handlers_inside = handlers_inside - 1;
+    run_handler_here(number, info, *static_cast<ucontext_t*>(context));
   } else {
     Arrived& signal = mine->arrived[static_cast<std::size_t>(number)];
     signal.info = *info;
@@ -198,10 +262,7 @@ int change_mask(ProgramThread& thread, int how, const sigset_t* set, sigset_t* o
     }
     ::sigdelset(&next, SIGKILL);
     ::sigdelset(&next, SIGSTOP);
-    thread.blocked = next;
-    count(before, -1U);
-    count(next, 1);
-    apply_masks();
+    set_blocked(thread, next);
   }
   if (old != nullptr) *old = before;
   if (set != nullptr) thread.handle_signals();
@@ -210,17 +271,47 @@ int change_mask(ProgramThread& thread, int how, const sigset_t* set, sigset_t* o
 
 bool handle(int number, siginfo_t& info) {
   ProgramThread& thread = *ProgramThread::current();
-  const struct sigaction action = action_of(number);
+  const bool goes_on = (action_of(number).sa_flags & SA_RESTART) != 0;
   const sigset_t before = thread.blocked;
-  ::sigorset(&thread.blocked, &before, &action.sa_mask);
-  if ((action.sa_flags & SA_NODEFER) == 0) ::sigaddset(&thread.blocked, number);
+  HandlerRun run{.interrupted_at = static_cast<const char*>(__builtin_frame_address(0)),
+                 .in_midst = false,
+                 .outer = thread.handlers};
+  thread.handlers = &run;
+  set_blocked(thread, blocked_in_handler(before, number));
   ucontext_t context{};
   call_handler(number, &info, &context);
-  thread.blocked = before;
-  return (action.sa_flags & SA_RESTART) != 0;
+  thread.handlers = run.outer;
+  set_blocked(thread, before);
+  return goes_on;
 }
 
-bool can_be_sent(int number) noexcept { return handlers_inside == 0 && has_handler(number); }
+void leave_handlers(const char* to, const sigset_t* restored, sigset_t& kernels) noexcept {
+  HandlerRun*& innermost = innermost_handler();
+  bool left_kernels = false;
+  for (; innermost != nullptr && innermost->interrupted_at <= to; innermost = innermost->outer) {
+    left_kernels = left_kernels || innermost->in_midst;
+  }
+  ProgramThread* thread = may_wait() != nullptr ? ProgramThread::current() : nullptr;
+  if (thread == nullptr || mine == nullptr) {
+    if (restored != nullptr) kernels = *restored;
+    return;
+  }
+  if (restored != nullptr) note_blocked(*thread, *restored);
+  if (left_kernels) {
+    set_kernels(wanted_of_kernel());
+  } else {
+    apply_masks();
+  }
+  thread->look_for_interruptions();
+  kernels = mine->kernels;
+}
+
+bool can_be_sent(int number) noexcept {
+  for (const HandlerRun* run = innermost_handler(); run != nullptr; run = run->outer) {
+    if (run->in_midst) return false;
+  }
+  return has_handler(number);
+}
 
 MaskOfCall::MaskOfCall(const sigset_t* mask) noexcept
     : mask_(mask), thread_(mask != nullptr && may_wait() != nullptr ? ProgramThread::current() : nullptr) {

@@ -30,6 +30,18 @@ void end_mask(const sigset_t& blocked) noexcept;
 int change_mask(ProgramThread& thread, int how, const sigset_t* set, sigset_t* old) noexcept;
 // Calls the handler of a signal that has come for the calling fiber. Whether a call that it interrupted goes on.
 bool handle(int number, siginfo_t& info);
+// A handler that runs. It may end by a jump: then nothing of the frame that this lies in is run any more.
+struct HandlerRun {
+  // On the stack of what it has interrupted, which is above. As far as handlers have stacks of their own, jumps inside
+  // of them are taken for jumps out.
+  const char* interrupted_at;
+  // In the midst of whatever, by the kernel; else inside a call of ours.
+  bool in_midst;
+  HandlerRun* outer;
+};
+// The calling thread jumps to that place on its stack, out of the handlers that were called from below. What it blocks
+// then: `restored`, or, if null, what it blocks now. `kernels`: what the kernel is to be told, if anything is.
+void leave_handlers(const char* to, const sigset_t* restored, sigset_t& kernels) noexcept;
 // Whether a signal can be told to a fiber alone: the program has a handler for it, and the caller is not in one that
 // has interrupted who knows what. Else it is sent to a thread of the kernel's.
 bool can_be_sent(int number) noexcept;

@@ -18,6 +18,7 @@ extern const struct Case kCases[];
 extern const struct Case kMoreCases[];
 extern const struct Case kIoCases[];
 extern const struct Case kThreadCases[];
+extern const struct Case kIpcCases[];
 
 #ifdef __cplusplus
 }

@@ -14,7 +14,7 @@ namespace {
 
 std::vector<const Case*> all_cases() {
   std::vector<const Case*> all;
-  for (const Case* list : {kCases, kMoreCases, kIoCases, kThreadCases}) {
+  for (const Case* list : {kCases, kMoreCases, kIoCases, kThreadCases, kIpcCases}) {
     for (; list->name != nullptr; ++list) all.push_back(list);
   }
   return all;

@@ -14,9 +14,9 @@ static void* run(void* argument) {
 }
 
 int main(void) {
-  const struct Case* const lists[] = {kCases, kMoreCases, kIoCases, kThreadCases};
+  const struct Case* const lists[] = {kCases, kMoreCases, kIoCases, kThreadCases, kIpcCases};
   signal(SIGPIPE, SIG_IGN);
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < 5; ++i) {
     for (const struct Case* one = lists[i]; one->name != NULL; ++one) {
       pthread_t thread;
       pthread_create(&thread, NULL, run, (void*)one);

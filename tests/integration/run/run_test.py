@@ -68,6 +68,9 @@ class Same(unittest.TestCase):
     def test_conformance(self):
         self.assert_same("threads were fibers", os.path.join(FOLDER, "conformance_program"))
 
+    def test_signals(self):
+        self.assert_same("11 threads were fibers", os.path.join(FOLDER, "signals_program"))
+
     def test_python(self):
         self.assert_same("threads were fibers", PYTHON, os.path.join(HERE, "threads_program.py"))
 
