@@ -14,6 +14,7 @@
 #include "penstock/decision/pool_sizing.h"
 #include "penstock/fiber.h"
 #include "runtime/admission/pool_access.h"
+#include "runtime/http/request_target.h"
 #include "runtime/policy_rules.h"
 #include "runtime/telemetry/memory_limit.h"
 #include "runtime/upstream/upstream_access.h"
@@ -195,7 +196,7 @@ void Registry::apply_both(const decision::Policy& policy) {
       // A shadow policy ends no request.
       const auto deadline = policy.shadow ? std::nullopt : route.deadline;
       snapshot->routes.push_back(
-          {route.match,
+          {http::canonical_path(route.match),
            {&pool_locked(route.pool), route.priority, deadline, decision::tenant_named(policy.tenants, route.tenant),
             route.tenant.empty() ? by_header : nullptr}});
     }
@@ -255,6 +256,8 @@ void Registry::attribute(NodeDecision& decision) const {
 
 RouteDecision Registry::route(std::string_view path) const {
   const Snapshot& policy = snapshot();
+  std::string canonical;
+  if (!http::is_plain_path(path)) path = canonical = http::canonical_path(path);
   for (const Snapshot::Route& route : policy.routes) {
     if (decision::route_matches(route.match, path)) return route.decision;
   }

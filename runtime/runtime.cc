@@ -36,7 +36,7 @@ namespace penstock {
 namespace {
 
 constexpr unsigned kLeastOffloadThreads = 4;
-constexpr unsigned kMostOffloadThreads = 16;
+constexpr unsigned kMostOffloadThreads = 1024;
 constexpr unsigned kMostThreads = 256;
 constexpr std::size_t kLeastStack = 16 * 1024;
 constexpr std::size_t kMostStack = 64 * 1024 * 1024;
@@ -57,6 +57,9 @@ RuntimeOptions checked(RuntimeOptions options) {
   }
   if (options.drain_grace < options.drain_grace.zero()) throw std::invalid_argument("drain_grace: negative");
   check_signals(options.on_signal);
+  if (options.offload_threads < 1 || options.offload_threads > kMostOffloadThreads) {
+    throw std::invalid_argument("offload_threads: from 1 to 1024");
+  }
   if (options.blocked_after < options.blocked_after.zero()) throw std::invalid_argument("blocked_after: negative");
   if (options.threads == 0) options.threads = std::min(cores(), kMostThreads);
   return options;
@@ -118,7 +121,8 @@ Runtime::State::State(RuntimeOptions given)
                         "blocks its thread.",
                         {}, run_delay_edges());
   registry->watch_run_delay(run_delay);
-  offload = std::make_unique<fiber::OffloadThreads>(kLeastOffloadThreads, kMostOffloadThreads);
+  offload = std::make_unique<fiber::OffloadThreads>(std::min(kLeastOffloadThreads, options.offload_threads),
+                                                    options.offload_threads);
   for (unsigned i = 0; i < options.threads; ++i) {
     threads.push_back(std::make_unique<fiber::SchedulerThread>(fiber::SchedulerOptions{
         .index = i,
@@ -143,6 +147,8 @@ Runtime::State::State(RuntimeOptions given)
                   "gauge", [bytes = options.stack_bytes](const MetricsRegistry::Emit& emit) {
                     emit({}, static_cast<double>(fiber::StackArena::of(bytes).high_water()));
                   });
+  metrics.collect("penstock_offload_waiting", "Functions that wait for one of the threads that may block.", "gauge",
+                  [this](const MetricsRegistry::Emit& emit) { emit({}, static_cast<double>(offload->waiting())); });
   metrics.collect("penstock_listen_backlog", "Connections that wait to be accepted.", "gauge",
                   [](const MetricsRegistry::Emit& emit) {
                     for (const auto& queue : net::listen_queues()) emit({{"address", queue.address}}, queue.waiting);
@@ -272,17 +278,17 @@ const RuntimeOptions& Runtime::options() const { return state_->options; }
 
 unsigned Runtime::threads() const { return state_->options.threads; }
 
-Fiber Runtime::spawn(std::string_view name, std::function<void()> fn) {
+Fiber Runtime::spawn(std::string_view name, Callable fn) {
   const unsigned turn = state_->next_thread.fetch_add(1, std::memory_order_relaxed);
   return spawn_on(turn % threads(), name, std::move(fn));
 }
 
-Fiber Runtime::spawn_on(unsigned thread, std::string_view name, std::function<void()> fn) {
+Fiber Runtime::spawn_on(unsigned thread, std::string_view name, Callable fn) {
   if (thread >= threads()) throw std::out_of_range("no such scheduler thread");
   return state_->threads[thread]->spawn(name, std::move(fn));
 }
 
-void Runtime::offload(std::function<void()> fn) { state_->offload->run(fn); }
+void Runtime::run_offloaded(const std::function<void()>& fn) { state_->offload->run(fn); }
 
 void Runtime::stop() {
   {

@@ -16,7 +16,7 @@ int main() {
   // Plain synchronous code. While it waits it costs kilobytes, not a thread. It waits at most until the request's
   // deadline, and no longer than its user does; if payments is as good as dead, the user has a 503 at once.
   server.route("POST", "/checkout/{order}", [&](const http::Request& request) {
-    std::string order(request.param("order"));
+    std::string order = http::percent_encode(request.param("order"));
     http::Response paid = client.post("http://payments.internal:8000/pay/" + order, request.body());
     return http::Response::json(paid.body, paid.status);
   });

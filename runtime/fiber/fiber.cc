@@ -178,6 +178,9 @@ bool Fiber::join_for(Duration d) { return join_until(fiber::time_in(d)); }
 
 bool Fiber::join_until(Instant t) {
   if (state_ == nullptr) throw std::logic_error("join() of a handle without a fiber");
+  if (fiber::on_fiber() && fiber::current().task == state_) {
+    throw std::logic_error("a fiber waits for its own end");
+  }
   return state_->join(t);
 }
 
@@ -250,6 +253,8 @@ void yield() {
 DeadlineScope::DeadlineScope(Instant deadline) : previous_(fiber::current().deadline) {
   fiber::current().deadline = std::min(previous_, deadline);
 }
+
+DeadlineScope::DeadlineScope(Duration time) : DeadlineScope(fiber::time_in(time)) {}
 
 DeadlineScope::~DeadlineScope() { fiber::current().deadline = previous_; }
 

@@ -16,7 +16,7 @@ namespace penstock {
 
 struct Group::Member {
   Group& group;
-  std::function<void()> fn;
+  Callable fn;
   Fiber fiber;
   Member* next = nullptr;
   Member* previous = nullptr;
@@ -50,7 +50,7 @@ Group::~Group() {
   wait_for_members();
 }
 
-void Group::spawn(std::string_view name, std::function<void()> fn) {
+void Group::spawn(std::string_view name, Callable fn) {
   struct Place {
     explicit Place(Semaphore& room) : room(&room) { room.acquire(); }
     ~Place() {
@@ -82,7 +82,7 @@ void Group::run(Member* started) {
   bool worth_a_log = true;
   try {
     // Moved, so that what it captured is gone before the group may be.
-    const auto fn = std::move(member->fn);
+    auto fn = std::move(member->fn);
     fn();
   } catch (const Cancelled&) {
   } catch (const DeadlineExceeded&) {

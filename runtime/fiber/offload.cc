@@ -2,21 +2,25 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <exception>
+#include <new>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
 
-#include "penstock/fiber.h"
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/fiber/plain_calls.h"
+#include "runtime/fiber/uninterrupted.h"
 #include "runtime/fiber/waiter.h"
 
 namespace penstock::fiber {
 
 struct OffloadThreads::Job {
   const std::function<void()>& fn;
-  Waiter done{"a function on another thread"};
+  // Of the wait that its end ends.
+  Waiter* waiter;
+  bool ended = false;
   std::exception_ptr error;
 };
 
@@ -45,7 +49,9 @@ void OffloadThreads::start_thread() {
 
 void OffloadThreads::run(const std::function<void()>& fn) {
   require_fiber("offload()");
-  Job job{.fn = fn};
+  constexpr const char* kWaitingFor = "a function on another thread";
+  Waiter at_first(kWaitingFor);
+  Job job{.fn = fn, .waiter = &at_first};
   {
     std::lock_guard lock(mutex_);
     queue_.push_back(&job);
@@ -59,13 +65,41 @@ void OffloadThreads::run(const std::function<void()>& fn) {
   }
   changed_.notify_one();
 
-  // fn refers to what lives on the fiber's stack, and nothing can stop a thread in a blocking call.
-  FiberState& fiber = current();
-  CancelShield shield;
-  const Instant deadline = std::exchange(fiber.deadline, Instant::max());
-  job.done.wait();
-  fiber.deadline = deadline;
+  const auto wait_for_end = [&] {
+    // fn refers to what lives on the fiber's stack, and nothing can stop a thread in a blocking call.
+    const Uninterrupted always;
+    Waiter to_the_end(kWaitingFor);
+    {
+      std::lock_guard lock(mutex_);
+      if (job.ended) return;
+      job.waiter = &to_the_end;
+    }
+    to_the_end.wait();
+  };
+  try {
+    const Wake why = at_first.wait();
+    if (why != Wake::notified) {
+      if (withdraw(job)) throw_if_interrupted(why, "a thread for a function that blocks");
+      wait_for_end();
+    }
+  } catch (const std::bad_alloc&) {
+    if (withdraw(job)) throw;
+    wait_for_end();
+  }
   if (job.error) std::rethrow_exception(job.error);
+}
+
+bool OffloadThreads::withdraw(const Job& job) {
+  std::lock_guard lock(mutex_);
+  const auto place = std::find(queue_.begin(), queue_.end(), &job);
+  if (place == queue_.end()) return false;
+  queue_.erase(place);
+  return true;
+}
+
+std::size_t OffloadThreads::waiting() const {
+  std::lock_guard lock(mutex_);
+  return queue_.size();
 }
 
 void OffloadThreads::serve() {
@@ -83,8 +117,10 @@ void OffloadThreads::serve() {
     } catch (...) {
       job.error = std::current_exception();
     }
-    job.done.notify();
     lock.lock();
+    job.ended = true;
+    // The last that is seen of it.
+    job.waiter->notify();
   }
 }
 

@@ -12,6 +12,15 @@ int hex_digit(char c) {
   return -1;
 }
 
+// What the escape that begins there stands for; unset: there is none.
+std::optional<char> escaped_byte(std::string_view text, std::size_t at) {
+  if (text[at] != '%' || at + 2 >= text.size()) return std::nullopt;
+  const int high = hex_digit(text[at + 1]);
+  const int low = hex_digit(text[at + 2]);
+  if (high < 0 || low < 0) return std::nullopt;
+  return static_cast<char>(high * 16 + low);
+}
+
 }  // namespace
 
 std::string_view path_of(std::string_view target) {
@@ -28,18 +37,32 @@ std::string_view path_of(std::string_view target) {
   return target.substr(0, end);
 }
 
+std::string canonical_path(std::string_view path) {
+  std::string out;
+  out.reserve(path.size());
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    const auto byte = escaped_byte(path, i);
+    const char c = byte.value_or(path[i]);
+    if (c == '%') {
+      out += "%25";
+    } else if (c == '/' && byte) {
+      out += "%2F";
+    } else {
+      out.push_back(c);
+    }
+    if (byte) i += 2;
+  }
+  return out;
+}
+
 std::string percent_decode(std::string_view text, bool plus_is_space) {
   std::string out;
   out.reserve(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size()) {
-      const int high = hex_digit(text[i + 1]);
-      const int low = hex_digit(text[i + 2]);
-      if (high >= 0 && low >= 0) {
-        out.push_back(static_cast<char>(high * 16 + low));
-        i += 2;
-        continue;
-      }
+    if (const auto byte = escaped_byte(text, i)) {
+      out.push_back(*byte);
+      i += 2;
+      continue;
     }
     out.push_back(plus_is_space && text[i] == '+' ? ' ' : text[i]);
   }

@@ -28,31 +28,11 @@ std::vector<std::pair<std::string, bool>> parse_segments(std::string_view patter
       segments.emplace_back(name, true);
     } else {
       if (segment.find_first_of("{}") != segment.npos) refuse(pattern, "a parameter is a whole segment");
-      segments.emplace_back(segment, false);
+      segments.emplace_back(canonical_path(segment), false);
     }
     if (slash == rest.npos) return segments;
     rest.remove_prefix(slash + 1);
   }
-}
-
-bool match_segments(const Route& route, std::string_view path, Router::Params& params) {
-  params.clear();
-  if (!path.starts_with('/')) return false;
-  std::string_view rest = path.substr(1);
-  for (std::size_t i = 0; i < route.segments.size(); ++i) {
-    const auto slash = rest.find('/');
-    if ((slash == rest.npos) != (i + 1 == route.segments.size())) return false;
-    const std::string_view segment = rest.substr(0, slash);
-    const auto& [text, parameter] = route.segments[i];
-    if (parameter) {
-      if (segment.empty()) return false;
-      params.emplace_back(text, percent_decode(segment, false));
-    } else if (segment != text) {
-      return false;
-    }
-    if (slash != rest.npos) rest.remove_prefix(slash + 1);
-  }
-  return true;
 }
 
 }  // namespace
@@ -68,74 +48,138 @@ const RouteHandler* Route::handler(std::string_view method) const {
   return method == "HEAD" && get != nullptr ? get : any;
 }
 
-std::string Route::allowed() const {
-  std::string list;
-  bool get = false;
-  bool head = false;
-  for (const auto& [name, handler] : handlers) {
-    get = get || name == "GET";
-    head = head || name == "HEAD";
-    if (!list.empty()) list += ", ";
-    list += name;
-  }
-  if (get && !head) list += ", HEAD";
-  return list;
-}
-
 void Router::add(std::string_view method, std::string_view pattern, RouteHandler handler, bool auxiliary) {
   if (!handler.plain && !handler.stream) refuse(pattern, "no handler");
   if (!method.empty() && !is_token(method)) refuse(pattern, "malformed method");
   if (!pattern.starts_with('/')) refuse(pattern, "must begin with \"/\"");
   if (pattern.find_first_of(" \t\r\n?#") != pattern.npos) refuse(pattern, "must be a path");
   const auto star = pattern.find('*');
-  const bool prefix = star != pattern.npos;
   const bool parameters = pattern.find_first_of("{}") != pattern.npos;
-  if (prefix && star + 1 != pattern.size()) refuse(pattern, "\"*\" may only be its end");
-  if (prefix && parameters) refuse(pattern, "a prefix has no parameters");
+  if (star != pattern.npos && star + 1 != pattern.size()) refuse(pattern, "\"*\" may only be its end");
+  if (star != pattern.npos && parameters) refuse(pattern, "a prefix has no parameters");
+  std::vector<std::pair<std::string, bool>> segments;
+  if (parameters) segments = parse_segments(pattern);
 
+  Routes& same = place_of(pattern, segments);
   Route* route = nullptr;
-  for (const auto& existing : routes_) {
-    if (existing->pattern == pattern) route = existing.get();
+  for (Route* other : same) {
+    for (const auto& [name, existing] : other->handlers) {
+      if (name == method) refuse(pattern, "registered twice for the same method");
+    }
+    if (other->pattern == pattern && other->auxiliary == auxiliary) route = other;
   }
   if (route == nullptr) {
     auto made = std::make_unique<Route>();
     made->pattern = pattern;
     made->index = routes_.size();
     made->auxiliary = auxiliary;
-    if (parameters) made->segments = parse_segments(pattern);
+    made->segments = std::move(segments);
     route = routes_.emplace_back(std::move(made)).get();
-    if (prefix) {
-      prefixes_.push_back(route);
-      std::stable_sort(prefixes_.begin(), prefixes_.end(),
-                       [](const Route* a, const Route* b) { return a->pattern.size() > b->pattern.size(); });
-    } else if (parameters) {
-      parameterised_.push_back(route);
-      std::stable_sort(parameterised_.begin(), parameterised_.end(), [](const Route* a, const Route* b) {
-        return std::lexicographical_compare(a->segments.begin(), a->segments.end(), b->segments.begin(),
-                                            b->segments.end(),
-                                            [](const auto& x, const auto& y) { return x.second < y.second; });
-      });
-    } else {
-      exact_.emplace(pattern, route);
-    }
-  }
-  for (const auto& [name, existing] : route->handlers) {
-    if (name == method) refuse(pattern, "registered twice for the same method");
+    same.push_back(route);
   }
   route->handlers.emplace_back(method, std::move(handler));
 }
 
-Route* Router::find(std::string_view path, Params& params) const {
-  params.clear();
-  if (const auto found = exact_.find(path); found != exact_.end()) return found->second;
-  for (Route* route : parameterised_) {
-    if (match_segments(*route, path, params)) return route;
+Router::Routes& Router::place_of(std::string_view pattern, const std::vector<std::pair<std::string, bool>>& segments) {
+  if (pattern.ends_with('*')) return prefixes_[canonical_path(pattern.substr(0, pattern.size() - 1))];
+  if (segments.empty()) return exact_[canonical_path(pattern)];
+  Node* node = &parameterised_;
+  for (const auto& [text, parameter] : segments) {
+    std::unique_ptr<Node>& next = parameter ? node->parameter : node->literal[text];
+    if (!next) next = std::make_unique<Node>();
+    node = next.get();
   }
-  params.clear();
-  for (Route* route : prefixes_) {
-    if (path.starts_with(std::string_view(route->pattern).substr(0, route->pattern.size() - 1))) return route;
+  return node->routes;
+}
+
+template <class Visit>
+bool Router::search(std::string_view path, Visit&& visit) const {
+  Values values;
+  if (const auto found = exact_.find(path); found != exact_.end()) {
+    for (Route* route : found->second) {
+      if (visit(*route, values)) return true;
+    }
   }
-  return nullptr;
+  if (path.starts_with('/') && search_node(parameterised_, path.substr(1), values, visit)) return true;
+  return search_prefixes(path, visit);
+}
+
+template <class Visit>
+bool Router::search_node(const Node& node, std::string_view rest, Values& values, Visit& visit) {
+  const auto slash = rest.find('/');
+  const std::string_view segment = rest.substr(0, slash);
+  const auto go_on = [&](const Node& next) {
+    if (slash != rest.npos) return search_node(next, rest.substr(slash + 1), values, visit);
+    for (Route* route : next.routes) {
+      if (visit(*route, values)) return true;
+    }
+    return false;
+  };
+  if (const auto found = node.literal.find(segment); found != node.literal.end() && go_on(*found->second)) return true;
+  if (!node.parameter || segment.empty()) return false;
+  values.push_back(segment);
+  if (go_on(*node.parameter)) return true;
+  values.pop_back();
+  return false;
+}
+
+template <class Visit>
+bool Router::search_prefixes(std::string_view path, Visit& visit) const {
+  // All prefixes of the path that are left come, in their order, at or before this one.
+  std::string_view longest = path;
+  for (;;) {
+    auto at = prefixes_.upper_bound(longest);
+    if (at == prefixes_.begin()) return false;
+    const std::string_view prefix = (--at)->first;
+    const auto differs = std::mismatch(prefix.begin(), prefix.end(), path.begin(), path.end()).first;
+    if (differs != prefix.end()) {
+      longest = path.substr(0, static_cast<std::size_t>(differs - prefix.begin()));
+      continue;
+    }
+    for (Route* route : at->second) {
+      if (visit(*route, {})) return true;
+    }
+    longest = path.substr(0, prefix.size() - 1);
+  }
+}
+
+Router::Found Router::find(std::string_view path, std::string_view method, Params& params) const {
+  params.clear();
+  std::string canonical;
+  if (!is_plain_path(path)) path = canonical = canonical_path(path);
+  Found found;
+  search(path, [&](Route& route, const Values& values) {
+    if (found.route == nullptr) found.route = &route;
+    const RouteHandler* handler = route.handler(method);
+    if (handler == nullptr) return false;
+    found = {&route, handler};
+    auto value = values.begin();
+    for (const auto& [name, parameter] : route.segments) {
+      if (parameter) params.emplace_back(name, percent_decode(*value++, false));
+    }
+    return true;
+  });
+  return found;
+}
+
+std::string Router::allowed(std::string_view path) const {
+  std::vector<std::string_view> methods;
+  const auto add = [&](std::string_view method) {
+    if (std::find(methods.begin(), methods.end(), method) == methods.end()) methods.push_back(method);
+  };
+  search(canonical_path(path), [&](const Route& route, const Values&) {
+    for (const auto& [name, handler] : route.handlers) {
+      add(name);
+      if (name == "GET") add("HEAD");
+    }
+    return false;
+  });
+  std::string list;
+  for (const std::string_view method : methods) {
+    if (!list.empty()) list += ", ";
+    list += method;
+  }
+  return list;
 }
 
 }  // namespace penstock::http

@@ -2,7 +2,6 @@
 
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -35,29 +34,59 @@ struct Route {
 
   // HEAD falls back to GET, every method to "any"; null when the method is not allowed.
   const RouteHandler* handler(std::string_view method) const;
-  // The value of the header Allow.
-  std::string allowed() const;
 };
 
 // An exact pattern counts before one with parameters, that before a prefix; of two prefixes the longer. Among patterns
-// with parameters that match the same path, the one whose first difference is literal counts.
+// with parameters that match the same path, the one whose first difference is literal counts. Whatever does not take
+// the method is passed over. Paths and patterns are compared in their canonical form.
+//
+// What a search costs grows with the length of the path, and hardly with the number of patterns.
 class Router {
  public:
-  // Throws std::invalid_argument for a malformed pattern or method, or a duplicate.
+  // Throws std::invalid_argument for a malformed pattern or method, or a duplicate: a pattern for the same paths and
+  // the same method.
   void add(std::string_view method, std::string_view pattern, RouteHandler handler, bool auxiliary = false);
 
+  // Values are decoded, names belong to the route.
   using Params = std::vector<std::pair<std::string_view, std::string>>;
-  // Null when no pattern matches. `params` gets the decoded values.
-  Route* find(std::string_view path, Params& params) const;
+  struct Found {
+    // Null: no pattern matches the path.
+    Route* route = nullptr;
+    // Null: none of those that match takes the method, and `route` is the first of them.
+    const RouteHandler* handler = nullptr;
+  };
+  Found find(std::string_view path, std::string_view method, Params& params) const;
+  // The value of the header Allow: the methods that are taken at the path.
+  std::string allowed(std::string_view path) const;
 
   std::size_t size() const { return routes_.size(); }
 
  private:
+  // Those for the same paths, in the order in which they were added.
+  using Routes = std::vector<Route*>;
+  using ByText = std::map<std::string, Routes, std::less<>>;
+  // Of the tree of patterns with parameters, a segment deep each.
+  struct Node {
+    std::map<std::string, std::unique_ptr<Node>, std::less<>> literal;
+    std::unique_ptr<Node> parameter;
+    Routes routes;
+  };
+  using Values = std::vector<std::string_view>;
+
+  Routes& place_of(std::string_view pattern, const std::vector<std::pair<std::string, bool>>& segments);
+  // Shows visit(route, values of its parameters) what matches, the best first, until it returns true.
+  template <class Visit>
+  bool search(std::string_view path, Visit&& visit) const;
+  template <class Visit>
+  static bool search_node(const Node& node, std::string_view rest, Values& values, Visit& visit);
+  template <class Visit>
+  bool search_prefixes(std::string_view path, Visit& visit) const;
+
   std::vector<std::unique_ptr<Route>> routes_;
-  std::map<std::string, Route*, std::less<>> exact_;
-  std::vector<Route*> parameterised_;
-  // Longest first.
-  std::vector<Route*> prefixes_;
+  ByText exact_;
+  Node parameterised_;
+  // By what comes before the "*".
+  ByText prefixes_;
 };
 
 }  // namespace penstock::http

@@ -98,13 +98,15 @@ void Exchange::State::end_request() {
 }
 
 void Exchange::State::route_and_handle() {
-  route = connection.thread().server.router.find(request.path, request.params);
+  const Router& router = connection.thread().server.router;
+  const Router::Found found = router.find(request.path, request.head.method(), request.params);
+  route = found.route;
   if (route == nullptr) throw RequestError(404, "not found");
-  const RouteHandler* handler = route->handler(request.head.method());
+  const RouteHandler* handler = found.handler;
   if (handler == nullptr) {
     if (!parser.is_done()) close = true;
     Response response = Response::text("method not allowed\n", 405);
-    response.headers.emplace_back("Allow", route->allowed());
+    response.headers.emplace_back("Allow", router.allowed(request.path));
     return respond(response);
   }
   if (const auto length = parser.content_length(); length && *length > body_limit && handler->plain) {

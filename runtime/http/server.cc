@@ -198,6 +198,11 @@ struct Server::State {
   void stop_accepting() {
     for (Fiber& acceptor : acceptors) acceptor.cancel();
   }
+  // Connections read the routes without a lock.
+  void check_may_route() {
+    std::lock_guard lock(mutex);
+    if (listeners.empty()) throw std::logic_error("http::Server: a route that is added while it serves");
+  }
 
   std::shared_ptr<ServerState> shared;
   std::string address;
@@ -304,10 +309,12 @@ Server::~Server() {
 }
 
 void Server::route(std::string_view method, std::string_view pattern, Handler handler) {
+  state_->check_may_route();
   state_->shared->router.add(method, pattern, {.plain = std::move(handler)});
 }
 
 void Server::route(std::string_view method, std::string_view pattern, StreamHandler handler) {
+  state_->check_may_route();
   state_->shared->router.add(method, pattern, {.stream = std::move(handler)});
 }
 

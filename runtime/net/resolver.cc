@@ -269,6 +269,8 @@ void Resolver::ask_system(std::shared_ptr<Query> query) {
             collect(query->addresses, result);
             ::freeaddrinfo(result);
           });
+        } catch (const Cancelled&) {
+          // The runtime ends, and so do those who wait for the name.
         } catch (const std::exception& e) {
           spdlog::error("cannot resolve '{}': {}", query->host, e.what());
         }

@@ -26,6 +26,7 @@
 #include "runtime/telemetry/symbolizer.h"
 #include "runtime/telemetry/thread_stack.h"
 #include "runtime/telemetry/unwinder.h"
+#include "runtime/telemetry/utf8.h"
 
 namespace penstock {
 namespace {
@@ -301,20 +302,20 @@ std::string to_json(const FiberDump& dump) {
   for (const FiberInfo& fiber : dump.fibers) {
     boost::json::object object{{"thread", fiber.thread},
                                {"id", fiber.id},
-                               {"name", fiber.name},
+                               {"name", telemetry::as_utf8(fiber.name)},
                                {"age_seconds", decision::seconds(fiber.age)},
                                {"state", to_string(fiber.state)},
                                {"since_seconds", decision::seconds(fiber.since)},
                                {"cancelled", fiber.cancelled},
                                {"stack", list(fiber.stack)}};
-    if (!fiber.waiting_for.empty()) object["waiting_for"] = fiber.waiting_for;
+    if (!fiber.waiting_for.empty()) object["waiting_for"] = telemetry::as_utf8(fiber.waiting_for);
     if (!fiber.upstream.empty()) object["upstream"] = fiber.upstream;
     if (fiber.deadline_in) object["deadline_in_seconds"] = decision::seconds(*fiber.deadline_in);
     fibers.push_back(std::move(object));
   }
   for (const auto& thread : dump.held) {
-    held.push_back(
-        boost::json::object{{"thread", thread.thread}, {"fiber", thread.fiber}, {"stack", list(thread.stack)}});
+    held.push_back(boost::json::object{
+        {"thread", thread.thread}, {"fiber", telemetry::as_utf8(thread.fiber)}, {"stack", list(thread.stack)}});
   }
   return boost::json::serialize(
       boost::json::object{{"total", dump.total}, {"held", std::move(held)}, {"fibers", std::move(fibers)}});

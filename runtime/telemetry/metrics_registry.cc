@@ -12,6 +12,7 @@
 #include "penstock/metrics.h"
 #include "penstock/spin_lock.h"
 #include "runtime/telemetry/process_metrics.h"
+#include "runtime/telemetry/utf8.h"
 
 namespace penstock {
 namespace {
@@ -22,23 +23,6 @@ bool valid_name(std::string_view name, bool colons) {
                      [&](unsigned char c) { return c < 128 && (std::isalnum(c) || c == '_' || (colons && c == ':')); });
 }
 
-bool valid_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const std::size_t length = byte < 0x80                   ? 1
-                               : byte >= 0xc2 && byte < 0xe0 ? 2
-                               : byte >= 0xe0 && byte < 0xf0 ? 3
-                               : byte >= 0xf0 && byte < 0xf5 ? 4
-                                                             : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    for (std::size_t k = 1; k < length; ++k) {
-      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
-    }
-    i += length;
-  }
-  return true;
-}
-
 // Empty when the labels are fine, otherwise what is wrong. Sorts them.
 std::string check_labels(Labels& labels, bool histogram) {
   std::sort(labels.begin(), labels.end());
@@ -47,7 +31,7 @@ std::string check_labels(Labels& labels, bool histogram) {
     if (!valid_name(name, false) || name.starts_with("__")) return "invalid label name \"" + name + "\"";
     if (histogram && name == "le") return "label \"le\" belongs to the histogram itself";
     if (i > 0 && labels[i - 1].first == name) return "label \"" + name + "\" is given twice";
-    if (!valid_utf8(value)) return "the value of label \"" + name + "\" is not UTF-8";
+    if (!telemetry::is_utf8(value)) return "the value of label \"" + name + "\" is not UTF-8";
   }
   return {};
 }
@@ -120,7 +104,8 @@ struct MetricsRegistry::State {
       return found->second;
     }
     if (!valid_name(name, true)) throw std::invalid_argument("invalid metric name \"" + std::string(name) + "\"");
-    if (!valid_utf8(help)) throw std::invalid_argument("the help of \"" + std::string(name) + "\" is not UTF-8");
+    if (!telemetry::is_utf8(help))
+      throw std::invalid_argument("the help of \"" + std::string(name) + "\" is not UTF-8");
     Family& made = families[std::string(name)];
     made.type = type;
     made.help = help;

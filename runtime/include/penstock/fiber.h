@@ -29,10 +29,11 @@ class Fiber {
 
   bool valid() const { return state_ != nullptr; }
 
-  // Whether it has ended; never waits.
+  // Whether it has ended; never waits. This and the joins throw std::logic_error when the handle is not valid.
   bool done() const;
   // Waits for its end. Rethrows what ended it, if it was an exception: std::bad_alloc if there was no memory for its
-  // stack. Ends early with DeadlineExceeded or Cancelled of the waiting fiber; the awaited one goes on.
+  // stack. Ends early with DeadlineExceeded or Cancelled of the waiting fiber; the awaited one goes on. Throws
+  // std::logic_error when a fiber waits for itself.
   void join();
   // The same, at most until then. False: it still runs.
   bool join_until(Instant t);
@@ -66,6 +67,8 @@ void yield();
 class DeadlineScope {
  public:
   explicit DeadlineScope(Instant deadline);
+  // So long from now.
+  explicit DeadlineScope(Duration time);
   ~DeadlineScope();
   DeadlineScope(const DeadlineScope&) = delete;
   DeadlineScope& operator=(const DeadlineScope&) = delete;

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "penstock/callable.h"
 #include "penstock/spin_lock.h"
 #include "penstock/sync.h"
 #include "penstock/wait_list.h"
@@ -39,7 +40,7 @@ class Group {
   // Waits for room, first come first served, then starts fn as a fiber that inherits the caller's deadline and request.
   // Throws Cancelled, too, when the group was cancelled or has failed: there is no point in more work. Throws
   // std::logic_error outside a fiber.
-  void spawn(std::string_view name, std::function<void()> fn);
+  void spawn(std::string_view name, Callable fn);
 
   // Waits until no member is left. Rethrows the first exception. Cut short by the caller's cancellation or deadline it
   // throws these, and the members go on.

@@ -18,13 +18,14 @@ class Connection;
 class Request {
  public:
   std::string_view method() const;
-  // As received: path and query.
+  // As received: path and query; without control characters and spaces, but otherwise any bytes.
   std::string_view target() const;
-  // Without the query, not decoded.
+  // Without the query, neither decoded nor freed from "//" and "..": what maps it to files has to look after that.
   std::string_view path() const;
   // Decoded value of a query parameter; unset when absent.
   std::optional<std::string> query(std::string_view name) const;
-  // Value of a path parameter, for a route such as "/orders/{id}"; empty when the route has none of that name.
+  // Decoded value of a path parameter, for a route such as "/orders/{id}"; empty when the route has none of that name.
+  // It may hold anything, "/" and "?" too: percent_encode() it in URLs.
   std::string_view param(std::string_view name) const;
   // Case-insensitive; empty when absent.
   std::string_view header(std::string_view name) const;
@@ -90,9 +91,9 @@ class Exchange {
   bool started() const;
 
   // Answers 101 with "Connection: Upgrade" and these headers, and hands the connection over, with what the client has
-  // sent since. The request is over then, and counted: the handler may go on for as long as the connection lasts, without
-  // a place in the pool, a deadline or an account. To be called outside of DeadlineScopes of its own. The stream belongs
-  // to this thread, and may outlive the handler; while that runs, a drain waits for it.
+  // sent since. The request is over then, and counted: the handler may go on for as long as the connection lasts,
+  // without a place in the pool, a deadline or an account. To be called outside of DeadlineScopes of its own. The
+  // stream belongs to this thread, and may outlive the handler; while that runs, a drain waits for it.
   std::unique_ptr<net::Stream> upgrade(const Headers& headers);
   // The same without an answer, for libraries that write it themselves.
   std::unique_ptr<net::Stream> take_over();

@@ -10,6 +10,11 @@ namespace penstock::http {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
+// A text as one segment of a path, or as a name or a value of a query: all but letters, digits and "-._~" as "%XX", so
+// that nothing in it means anything to whoever reads the URL. (But a segment "." or ".." does, whatever it is written
+// like.)
+std::string percent_encode(std::string_view text);
+
 // What a handler returns, and what the client received.
 struct Response {
   int status = 200;

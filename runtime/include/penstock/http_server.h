@@ -103,9 +103,13 @@ class Server {
   ~Server();
   Server(const Server&) = delete;
 
-  // Registers before the runtime runs. `pattern`: exact path, with "{name}" for one segment, or a prefix ending in "*".
-  // `method` empty: any. Throws std::invalid_argument for a malformed pattern or a duplicate.
+  // `pattern`: a path, with "{name}" for one segment, or a prefix ending in "*". `method` empty: any; "GET" takes HEAD,
+  // too. Of several that match a request and take its method, a path without parameters counts first, then one with
+  // them, then the longest prefix. An escaped character is the same as the character, but for "%2F".
   // The pattern is the label `route` of metrics, and what the policy's routes are matched against is the path.
+  //
+  // Before the runtime runs: std::logic_error later. Throws std::invalid_argument for a malformed pattern, and for a
+  // second one for the same paths and method.
   void route(std::string_view method, std::string_view pattern, Handler handler);
   void route(std::string_view method, std::string_view pattern, StreamHandler handler);
 

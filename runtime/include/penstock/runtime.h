@@ -9,8 +9,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
+#include "penstock/callable.h"
 #include "penstock/decision/cause_test.h"
 #include "penstock/decision/circuit_breaker.h"
 #include "penstock/decision/policy.h"
@@ -34,6 +37,9 @@ struct RuntimeOptions {
   // A scheduler thread that runs one fiber for so long without a switch is logged, with the calls that hold it, and
   // counted in penstock_scheduler_blocked_total; zero: nobody looks.
   std::chrono::milliseconds blocked_after{100};
+  // Threads of offload(), from 1 to 1024; they are started as they are needed, and kept. With Resolver::system they
+  // also look up names.
+  unsigned offload_threads = 16;
   // Who finds the addresses of host names: c-ares on the scheduler threads, with /etc/hosts and the name servers of
   // /etc/resolv.conf, or the C library on the threads of offload(), with all that /etc/nsswitch.conf names.
   enum class Resolver { c_ares, system } resolver = Resolver::c_ares;
@@ -61,21 +67,36 @@ class Runtime {
   const RuntimeOptions& options() const;
 
   // Starts a fiber on the next scheduler thread in turn, or on the given one.
-  Fiber spawn(std::string_view name, std::function<void()> fn);
-  Fiber spawn_on(unsigned thread, std::string_view name, std::function<void()> fn);
+  //
+  // Also before run(). spawn_on() throws std::out_of_range for a thread that is not in [0, threads()).
+  Fiber spawn(std::string_view name, Callable fn);
+  Fiber spawn_on(unsigned thread, std::string_view name, Callable fn);
   unsigned threads() const;
 
-  // Runs fn on a plain thread of a small pool while the calling fiber waits; for calls that block the thread. Rethrows.
-  // The wait is not ended by deadline or cancel: fn's captures stay alive until it returns. Throws std::logic_error
-  // where no fiber calls it.
-  void offload(std::function<void()> fn);
+  // Runs fn on a plain thread of a small pool while the calling fiber waits; for calls that block the thread. Returns
+  // what it returns, rethrows what it throws. While all threads are busy the wait ends as any other, by
+  // DeadlineExceeded or Cancelled, and fn is not called; what has begun is waited for, so that its captures stay alive.
+  // How many wait is penstock_offload_waiting. Throws std::logic_error where no fiber calls it.
+  template <class F>
+  std::invoke_result_t<F&> offload(F&& fn) {
+    using T = std::invoke_result_t<F&>;
+    static_assert(!std::is_reference_v<T>, "return a value or a pointer");
+    if constexpr (std::is_void_v<T>) {
+      run_offloaded(std::ref(fn));
+    } else {
+      std::optional<T> result;
+      run_offloaded([&] { result.emplace(std::invoke(fn)); });
+      return std::move(*result);
+    }
+  }
 
   // Serves until SIGTERM, SIGINT or stop(); then drains and returns. A second signal ends the drain at once.
   void run();
-  // Begins the drain; returns at once. Also from a signal-safe context: no.
+  // Begins the drain; returns at once. Not for signal handlers.
   void stop();
   bool draining() const;
-  // Called once when the drain begins, and once when nothing is in flight any more.
+  // Called once when the drain begins, and once when nothing is in flight any more; by the thread that is in run(), or
+  // by the caller if that is past. They must not throw.
   void on_drain(std::function<void()> begin, std::function<void()> end = {});
 
   // The policy in force. Throws std::invalid_argument (naming the field) and changes nothing if it is unusable. Pools
@@ -182,6 +203,7 @@ class Runtime {
 
  private:
   friend struct RuntimeAccess;
+  void run_offloaded(const std::function<void()>& fn);
   struct State;
   std::unique_ptr<State> state_;
 };

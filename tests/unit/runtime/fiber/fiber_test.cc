@@ -37,6 +37,34 @@ TEST(Fiber, JoinRethrows) {
   });
 }
 
+TEST(Fiber, WaitsNeitherForItselfNorForNobody) {
+  Threads threads;
+  threads.run([] {
+    Fiber self;
+    self = spawn("self", [&] { EXPECT_THROW(self.join(), std::logic_error); });
+    sleep_for(1ms);
+    EXPECT_TRUE(self.done());
+    Fiber none;
+    EXPECT_THROW(none.join(), std::logic_error);
+    EXPECT_THROW(none.done(), std::logic_error);
+    none.cancel();
+  });
+}
+
+TEST(Fiber, DeadlinesMayBeSaidFromNow) {
+  Threads threads;
+  threads.run([] {
+    const Instant began = std::chrono::steady_clock::now();
+    {
+      const DeadlineScope scope(2ms);
+      EXPECT_THROW(sleep_for(1h), DeadlineExceeded);
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - began, 10s);
+    const DeadlineScope never(Duration::max());
+    EXPECT_EQ(current_deadline(), Instant::max());
+  });
+}
+
 TEST(Fiber, JoinAfterTheEndReturnsAtOnce) {
   Threads threads;
   threads.run([] {

@@ -83,20 +83,85 @@ TEST(Offload, GrowsWhileAllAreBusyAndNoFurther) {
   });
 }
 
-TEST(Offload, NeitherDeadlineNorCancelEndTheWait) {
+TEST(Offload, WhatHasNotBegunIsNotBegunForWhomeverGaveUp) {
   Threads threads;
   OffloadThreads offload(1, 1);
   threads.run([&] {
-    std::atomic<bool> release = false, returned = false;
-    Fiber caller = spawn("caller", [&] {
-      DeadlineScope scope(Clock::now() + 1ms);
+    std::atomic<bool> release = false, begun = false;
+    Fiber holder = spawn("holder", [&] {
       offload.run([&] {
+        begun = true;
+        while (!release) std::this_thread::sleep_for(100us);
+      });
+    });
+    while (!begun) sleep_for(1ms);
+    std::atomic<int> ran = 0;
+    Fiber expired = spawn("expired", [&] {
+      DeadlineScope scope(Clock::now() + 2ms);
+      EXPECT_THROW(offload.run([&] { ++ran; }), DeadlineExceeded);
+    });
+    Fiber cancelled = spawn("cancelled", [&] { EXPECT_THROW(offload.run([&] { ++ran; }), Cancelled); });
+    Fiber patient = spawn("patient", [&] { offload.run([&] { ran += 10; }); });
+    sleep_for(1ms);
+    EXPECT_EQ(offload.waiting(), 3u);
+    cancelled.cancel();
+    EXPECT_TRUE(cancelled.join_for(10s));
+    EXPECT_TRUE(expired.join_for(10s));
+    EXPECT_EQ(offload.waiting(), 1u);
+    release = true;
+    holder.join();
+    patient.join();
+    EXPECT_EQ(ran, 10);
+  });
+}
+
+TEST(Offload, WhatEndsAsItsCallerGivesUpHarmsNobody) {
+  Threads threads;
+  OffloadThreads offload(1, 2);
+  threads.run([&] {
+    std::atomic<int> ran = 0;
+    int returned = 0, gave_up = 0;
+    for (int round = 0; round < 300; ++round) {
+      std::vector<Fiber> callers;
+      for (int i = 0; i < 8; ++i) {
+        callers.push_back(spawn("caller", [&, i] {
+          DeadlineScope scope(Clock::now() + std::chrono::microseconds(10 * i));
+          try {
+            offload.run([&] { ++ran; });
+            ++returned;
+          } catch (const DeadlineExceeded&) {
+            ++gave_up;
+          } catch (const Cancelled&) {
+            ++gave_up;
+          }
+        }));
+      }
+      yield();
+      callers[static_cast<std::size_t>(round % 8)].cancel();
+      for (Fiber& caller : callers) caller.join();
+    }
+    EXPECT_EQ(ran, returned);
+    EXPECT_EQ(returned + gave_up, 300 * 8);
+    EXPECT_EQ(offload.waiting(), 0u);
+  });
+}
+
+TEST(Offload, NeitherDeadlineNorCancelEndWhatHasBegun) {
+  Threads threads;
+  OffloadThreads offload(1, 1);
+  threads.run([&] {
+    std::atomic<bool> release = false, begun = false, returned = false;
+    Fiber caller = spawn("caller", [&] {
+      DeadlineScope scope(Clock::now() + 5ms);
+      offload.run([&] {
+        begun = true;
         while (!release) std::this_thread::sleep_for(100us);
       });
       returned = true;
       EXPECT_THROW(sleep_for(1ms), Cancelled);
     });
-    sleep_for(3ms);
+    while (!begun && !caller.done()) sleep_for(1ms);
+    sleep_for(10ms);
     caller.cancel();
     sleep_for(3ms);
     EXPECT_FALSE(returned);

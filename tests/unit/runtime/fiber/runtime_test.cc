@@ -191,6 +191,20 @@ TEST_P(RuntimeOf, OffloadKeepsTheThreadFree) {
   EXPECT_TRUE(comes_true([&] { return done.load(); }));
 }
 
+TEST_P(RuntimeOf, OffloadReturnsWhatItsFunctionReturns) {
+  Runtime runtime(options());
+  auto owned = std::make_unique<int>(7);
+  // What a fiber runs may own what it captures.
+  runtime
+      .spawn("caller",
+             [&runtime, owned = std::move(owned)] {
+               const std::unique_ptr<int> sum = runtime.offload([&] { return std::make_unique<int>(*owned + 1); });
+               EXPECT_EQ(*sum, 8);
+               EXPECT_THROW(runtime.offload([]() -> int { throw std::out_of_range("no"); }), std::out_of_range);
+             })
+      .join();
+}
+
 TEST_P(RuntimeOf, ManyFibersOverAllThreads) {
   Runtime runtime(options());
 #ifdef __SANITIZE_THREAD__

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 #include "runtime/http/request_target.h"
 
 namespace penstock::http {
@@ -63,6 +65,27 @@ TEST(Message, PathOfEveryFormOfTarget) {
   EXPECT_EQ(path_of("http://host"), "/");
   EXPECT_EQ(path_of("http://host?x=/y"), "/");
   EXPECT_EQ(path_of("*"), "*");
+}
+
+TEST(Message, EncodesWhatWouldMeanSomethingInAUrl) {
+  EXPECT_EQ(percent_encode("a-Z_0.~"), "a-Z_0.~");
+  EXPECT_EQ(percent_encode("a/b?c#d%e f+g&h=\r\n"), "a%2Fb%3Fc%23d%25e%20f%2Bg%26h%3D%0D%0A");
+  std::string all;
+  for (int c = 0; c < 256; ++c) all += static_cast<char>(c);
+  EXPECT_EQ(percent_decode(percent_encode(all), false), all);
+  EXPECT_EQ(percent_decode(percent_encode(all), true), all);
+}
+
+TEST(Message, PathsWithTheSameMeaningAreEqual) {
+  EXPECT_EQ(canonical_path("/a%2fb%c3%A9%7e%20%25"), "/a%2Fb\xc3\xa9~ %25");
+  // What is no escape cannot become one.
+  EXPECT_EQ(canonical_path("/%zz%2%35%"),
+            "/%25zz%252"
+            "5%25");
+  for (const char* path : {"/", "/%2%35", "/%25%32%66", "/%%41", "/a%2Fb%252F"}) {
+    EXPECT_EQ(percent_decode(canonical_path(path), false), percent_decode(path, false)) << path;
+    EXPECT_EQ(canonical_path(canonical_path(path)), canonical_path(path)) << path;
+  }
 }
 
 TEST(Message, DecodesWhatIsWellFormed) {

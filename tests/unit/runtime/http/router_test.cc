@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+#include <set>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 namespace penstock::http {
 namespace {
@@ -11,7 +15,7 @@ Response nothing(const Request&) { return {}; }
 
 std::string matched(const Router& router, std::string_view path) {
   Router::Params params;
-  const Route* route = router.find(path, params);
+  const Route* route = router.find(path, "GET", params).route;
   if (route == nullptr) return "-";
   std::string text = route->pattern;
   for (const auto& [name, value] : params) text += " " + std::string(name) + "=" + value;
@@ -48,13 +52,13 @@ TEST(Router, MatchesMethods) {
   router.add("PUT", "/a", {nothing});
   router.add("", "/any", {nothing});
   Router::Params params;
-  const Route* route = router.find("/a", params);
-  ASSERT_NE(route, nullptr);
-  EXPECT_NE(route->handler("GET"), nullptr);
-  EXPECT_EQ(route->handler("HEAD"), route->handler("GET"));
-  EXPECT_EQ(route->handler("POST"), nullptr);
-  EXPECT_EQ(route->allowed(), "GET, PUT, HEAD");
-  EXPECT_NE(router.find("/any", params)->handler("PATCH"), nullptr);
+  const Router::Found get = router.find("/a", "GET", params);
+  ASSERT_NE(get.handler, nullptr);
+  EXPECT_EQ(router.find("/a", "HEAD", params).handler, get.handler);
+  EXPECT_EQ(router.find("/a", "POST", params).handler, nullptr);
+  EXPECT_EQ(router.find("/a", "POST", params).route, get.route);
+  EXPECT_EQ(router.allowed("/a"), "GET, HEAD, PUT");
+  EXPECT_NE(router.find("/any", "PATCH", params).handler, nullptr);
 }
 
 TEST(Router, RefusesMalformedPatternsAndDuplicates) {
@@ -65,7 +69,60 @@ TEST(Router, RefusesMalformedPatternsAndDuplicates) {
   }
   EXPECT_THROW(router.add("GET", "/a", {nothing}), std::invalid_argument);
   EXPECT_THROW(router.add("G T", "/b", {nothing}), std::invalid_argument);
+  // Other words for the same paths.
+  router.add("GET", "/o/{id}", {nothing});
+  router.add("PUT", "/o/{order}", {nothing});
+  EXPECT_THROW(router.add("GET", "/o/{order}", {nothing}), std::invalid_argument);
+  EXPECT_THROW(router.add("GET", "/%61", {nothing}), std::invalid_argument);
   EXPECT_THROW(router.add("GET", "/b", {}), std::invalid_argument);
+}
+
+// All ways of matching, told apart by going through the patterns one by one.
+TEST(Router, FindsTheBestAmongMany) {
+  const auto best = [](const std::vector<std::string>& patterns, const std::string& path) {
+    std::string found = "-";
+    std::size_t longest = 0;
+    for (const std::string& pattern : patterns) {
+      if (pattern == path) return pattern;
+      const std::string prefix = pattern.substr(0, pattern.size() - 1);
+      if (!pattern.ends_with('*') || !path.starts_with(prefix) || prefix.size() < longest) continue;
+      found = pattern;
+      longest = prefix.size();
+    }
+    return found;
+  };
+  std::mt19937 random(7);
+  std::uniform_int_distribution<int> letter('a', 'c'), length(0, 6);
+  const auto text = [&] {
+    std::string text = "/";
+    for (int i = length(random); i > 0; --i) text += letter(random) == 'c' ? '/' : static_cast<char>(letter(random));
+    return text;
+  };
+  for (int round = 0; round < 50; ++round) {
+    Router router;
+    std::set<std::string> unique;
+    for (int i = 0; i < 40; ++i) unique.insert(text() + (i % 2 == 0 ? "*" : ""));
+    const std::vector<std::string> patterns(unique.begin(), unique.end());
+    for (const std::string& pattern : patterns) router.add("GET", pattern, {nothing});
+    for (int i = 0; i < 200; ++i) {
+      const std::string path = text();
+      EXPECT_EQ(matched(router, path), best(patterns, path)) << path;
+    }
+  }
+}
+
+TEST(Router, AHundredThousandPatternsAreFoundAtOnce) {
+  Router router;
+  for (int i = 0; i < 100'000; ++i) {
+    const std::string n = std::to_string(i);
+    router.add("GET", "/service" + n + "/{id}/lines/{line}", {nothing});
+    if (i % 10 == 0) router.add("GET", "/static" + n + "/*", {nothing});
+  }
+  for (int i = 0; i < 100'000; i += 7) {
+    const std::string n = std::to_string(i);
+    EXPECT_EQ(matched(router, "/service" + n + "/1/lines/2"), "/service" + n + "/{id}/lines/{line} id=1 line=2");
+    EXPECT_EQ(matched(router, "/static" + n + "/x"), i % 10 == 0 ? "/static" + n + "/*" : "-");
+  }
 }
 
 }  // namespace

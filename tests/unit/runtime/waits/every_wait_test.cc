@@ -26,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 
 class EveryWait : public testing::TestWithParam<HopelessWait> {
  protected:
-  EveryWait() : runtime_(std::in_place, RuntimeOptions{.service = "test", .threads = 1}) {
+  EveryWait() : runtime_(std::in_place, RuntimeOptions{.service = "test", .threads = 1, .offload_threads = 1}) {
     decision::Policy policy;
     policy.service = "test";
     policy.pools = {{.name = "default"}, {.name = "one", .min = 1, .max = 1}};

@@ -6,12 +6,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/asio/buffer.hpp>
 #include <chrono>
 #include <csignal>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "penstock/fiber.h"
@@ -280,6 +282,21 @@ std::vector<HopelessWait> hopeless_waits() {
          const MuteNameServer server;
          interrupted([] { net::resolve("silent.test", 80); });
          net::set_resolver_options({});
+       }},
+      {"Offload",
+       [](R runtime, I interrupted) {
+         std::atomic<bool> over{false};
+         Fiber holder = spawn("holder", [&] {
+           runtime.offload([&] {
+             while (!over) std::this_thread::sleep_for(1ms);
+           });
+         });
+         sleep_for(5ms);
+         bool called = false;
+         interrupted([&] { runtime.offload([&] { called = true; }); });
+         over = true;
+         holder.join();
+         EXPECT_FALSE(called);
        }},
       {"ProcessWait",
        [](R, I interrupted) {
