@@ -112,13 +112,16 @@ void Exchange::State::send(std::string_view head, std::string_view body) {
 
 void Exchange::State::start(int code, const Headers& headers, std::optional<std::uint64_t> length) {
   if (started) throw std::logic_error("an answer was started twice");
-  if (!header_is_sound(code, headers)) throw std::invalid_argument("a response with a malformed status or header");
+  if (const std::string why = why_unsound(code, headers); !why.empty()) {
+    throw std::invalid_argument("a response with " + why);
+  }
   started = true;
   status = code;
-  const bool may_have_body = status_has_body(code);
+  // RFC 9110, 15.3.6: a 205 has a body, which is empty.
+  const bool may_have_body = status_has_body(code) && code != 205;
   with_body = may_have_body && request.head.method() != "HEAD";
   if (!may_have_body) {
-    framing = {};
+    framing = code == 205 ? Framing{Framing::length, 0} : Framing{};
   } else if (length) {
     framing = {Framing::length, *length};
   } else if (parser.http_version() == 11) {
@@ -137,6 +140,7 @@ void Exchange::State::write(std::string_view data) {
   if (!started || finished) throw std::logic_error("write() outside of an answer");
   if (data.empty()) return;
   written += data.size();
+  if (status == 205) return;
   if (framing.kind == Framing::length && written > framing.bytes) {
     close = true;
     throw std::logic_error("an answer longer than was announced");
@@ -172,7 +176,9 @@ void Exchange::State::finish(const Headers& trailers) {
     if (framing.kind == Framing::length || framing.kind == Framing::none) {
       throw std::logic_error("trailers need a chunked body");
     }
-    if (!header_is_sound(200, trailers)) throw std::invalid_argument("a malformed trailer");
+    if (const std::string why = why_unsound(200, trailers); !why.empty()) {
+      throw std::invalid_argument("trailers with " + why);
+    }
   }
   finished = true;
   if (framing.kind == Framing::chunked && with_body) {
@@ -208,7 +214,9 @@ std::unique_ptr<net::Stream> Exchange::State::upgrade(const Headers* headers) {
   started = finished = true;
   status = 101;
   if (headers != nullptr) {
-    if (!header_is_sound(200, *headers)) throw std::invalid_argument("a malformed header");
+    if (const std::string why = why_unsound(200, *headers); !why.empty()) {
+      throw std::invalid_argument("an upgrade with " + why);
+    }
     append_upgrade(pending, *headers);
     flush();
   }

@@ -22,6 +22,7 @@ enum ByteKind : std::uint8_t {
   kTokenByte = 1,   // RFC 9110, 5.6.2
   kTargetByte = 2,  // anything that shows
   kTextByte = 4,    // the same, space and tab
+  kHostByte = 8,    // RFC 3986, 3.2.2 and 3.2.3
 };
 
 inline constexpr std::array<std::uint8_t, 256> kByteKinds = [] {
@@ -32,6 +33,7 @@ inline constexpr std::array<std::uint8_t, 256> kByteKinds = [] {
     if (std::string_view("\"(),/:;<=>?@[\\]{}").find(static_cast<char>(c)) == std::string_view::npos) {
       kinds[c] |= kTokenByte;
     }
+    if (std::string_view("\"#/<>?@\\^`{|}").find(static_cast<char>(c)) == std::string_view::npos) kinds[c] |= kHostByte;
   }
   return kinds;
 }();

@@ -216,12 +216,13 @@ void append_upgrade(std::string& out, const Headers& headers) {
   out += "\r\n";
 }
 
-bool header_is_sound(int status, const Headers& headers) noexcept {
-  if (status < 200 || status > 599) return false;
+std::string why_unsound(int status, const Headers& headers) {
+  if (status < 200 || status > 599) return "a status that is not in [200, 599]";
   for (const auto& [name, value] : headers) {
-    if (!is_token(name) || !is_field_value(value)) return false;
+    if (!is_token(name)) return "a malformed name of a header";
+    if (!is_field_value(value)) return "a malformed value of the header " + name;
   }
-  return true;
+  return {};
 }
 
 }  // namespace penstock::http

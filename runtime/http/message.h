@@ -38,8 +38,8 @@ struct Framing {
 // Up to which size a body is copied behind its head, to be sent in one piece.
 inline constexpr std::size_t kShortBody = 8 * 1024;
 
-// Appends status line and header of a response, date included, and makes room for a short body. The caller has checked
-// that header_is_sound().
+// Appends status line and header of a response, date included, and makes room for a short body; of one of
+// which why_unsound() says nothing.
 void append_head(std::string& out, int status, const Headers& headers, Framing framing, Persistence persistence);
 // Appends "HTTP/1.1 101 .." with these headers.
 void append_upgrade(std::string& out, const Headers& headers);
@@ -48,6 +48,7 @@ void append_upgrade(std::string& out, const Headers& headers);
 void append_chunk_size(std::string& out, std::size_t bytes);
 void append_field(std::string& out, std::string_view name, std::string_view value);
 
-bool header_is_sound(int status, const Headers& headers) noexcept;
+// What of it cannot be sent, such as "a malformed value of the header X-Name"; empty: nothing.
+std::string why_unsound(int status, const Headers& headers);
 
 }  // namespace penstock::http

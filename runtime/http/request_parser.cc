@@ -22,6 +22,7 @@ Parsed RequestParser::put_head(std::string_view in) {
   if (error != ParseError::none) return {0, error};
   facts_ = {};
   hosts_ = encodings_ = 0;
+  sound_host_ = true;
   started_ = plainly_chunked_ = expects_ = expects_continue_ = false;
 
   const char* at = in.data();
@@ -56,6 +57,8 @@ ParseError RequestParser::take_field(std::string_view name, std::string_view val
   if (kind == FieldKind::other) return ParseError::none;
   if (kind == FieldKind::host) {
     hosts_ = static_cast<std::uint8_t>(std::min(hosts_ + 1, 2));
+    const char* const end = value.data() + value.size();
+    if (skip<kHostByte>(value.data(), end) != end) sound_host_ = false;
   } else if (kind == FieldKind::transfer_encoding) {
     encodings_ = static_cast<std::uint8_t>(std::min(encodings_ + 1, 2));
     plainly_chunked_ = same_token(value, "chunked");
@@ -70,6 +73,7 @@ const char* RequestParser::check_framing(int& status) const {
   status = 400;
   if (hosts_ > 1) return "more than one Host";
   if (http11_ && hosts_ == 0) return "no Host";
+  if (!sound_host_) return "a malformed Host";
   if (encodings_ != 0) {
     if (!http11_) return "Transfer-Encoding in HTTP/1.0";
     status = 501;

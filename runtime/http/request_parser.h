@@ -52,6 +52,7 @@ class RequestParser final : public MessageParser {
   Headers trailers_;
   std::uint8_t hosts_ = 0;
   std::uint8_t encodings_ = 0;
+  bool sound_host_ = true;
   bool started_ = false;
   bool plainly_chunked_ = false;
   bool expects_ = false;

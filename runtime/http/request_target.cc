@@ -5,6 +5,10 @@
 namespace penstock::http {
 namespace {
 
+bool is_of_scheme(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.';
+}
+
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -25,7 +29,9 @@ std::optional<char> escaped_byte(std::string_view text, std::size_t at) {
 
 std::string_view path_of(std::string_view target) {
   if (!target.starts_with('/')) {
-    if (const auto scheme = target.find("://"); scheme != target.npos) {
+    std::size_t scheme = 0;
+    while (scheme < target.size() && is_of_scheme(target[scheme])) ++scheme;
+    if (scheme != 0 && target.substr(scheme).starts_with("://")) {
       const auto slash = target.find_first_of("/?", scheme + 3);
       if (slash == target.npos || target[slash] == '?') return "/";
       target.remove_prefix(slash);

@@ -37,15 +37,15 @@ TEST(Message, AnswersWithoutBodyHaveNoLength) {
 
 TEST(Message, KnowsWhatCannotBeSent) {
   Response response;
-  EXPECT_TRUE(header_is_sound(response.status, response.headers));
+  EXPECT_EQ(why_unsound(response.status, response.headers), "");
   response.headers = {{"X-A", "one\r\nSet-Cookie: two"}};
-  EXPECT_FALSE(header_is_sound(response.status, response.headers));
+  EXPECT_EQ(why_unsound(response.status, response.headers), "a malformed value of the header X-A");
   response.headers = {{"X A", "one"}};
-  EXPECT_FALSE(header_is_sound(response.status, response.headers));
+  EXPECT_EQ(why_unsound(response.status, response.headers), "a malformed name of a header");
   response.headers.clear();
   for (const int status : {0, 100, 199, 600}) {
     response.status = status;
-    EXPECT_FALSE(header_is_sound(response.status, response.headers)) << status;
+    EXPECT_EQ(why_unsound(response.status, response.headers), "a status that is not in [200, 599]") << status;
   }
 }
 
@@ -65,6 +65,10 @@ TEST(Message, PathOfEveryFormOfTarget) {
   EXPECT_EQ(path_of("http://host"), "/");
   EXPECT_EQ(path_of("http://host?x=/y"), "/");
   EXPECT_EQ(path_of("*"), "*");
+  // No scheme comes before these.
+  EXPECT_EQ(path_of("x?u=://host/a"), "x");
+  EXPECT_EQ(path_of("x/y://host/a"), "x/y://host/a");
+  EXPECT_EQ(path_of("://host/a"), "://host/a");
 }
 
 TEST(Message, EncodesWhatWouldMeanSomethingInAUrl) {

@@ -65,6 +65,19 @@ TEST_F(HttpServer, AnswersHeadWithoutABody) {
   EXPECT_EQ(socket.ask(get("/hello")).body, "hello");
 }
 
+TEST_F(HttpServer, SendsNoBodyWhereThereMayBeNone) {
+  server.route("GET", "/status/{code}",
+               [](const Request& r) { return Response::text("a body", std::stoi(std::string(r.param("code")))); });
+  runtime.start();
+  RawSocket socket = connect();
+  for (const int status : {204, 205, 304}) {
+    const auto answer = socket.ask(get("/status/" + std::to_string(status)));
+    EXPECT_EQ(answer.status, status);
+    EXPECT_EQ(answer.head.find("Content-Length: 0\r\n") != std::string::npos, status == 205) << answer.head;
+    EXPECT_EQ(socket.ask(get("/hello")).body, "hello") << status;
+  }
+}
+
 TEST_F(HttpServer, KeepsOrClosesAsTheClientAsks) {
   runtime.start();
   RawSocket old = connect();
