@@ -25,7 +25,8 @@ void wait_for_nodes(Session& session, const v1::Policy& policy) {
     if (now.metadata().revision() > policy.metadata().revision())
       throw Failure(kConflict, name + " was changed meanwhile: revision " + std::to_string(now.metadata().revision()));
     if (status.observed_revision() >= policy.metadata().revision() && status.nodes_applied() >= status.nodes()) {
-      session.console.out << name << " in force on " << acknowledged(status) << std::endl;
+      const bool shadow = now.spec().mode() == v1::POLICY_MODE_SHADOW;
+      session.console.out << name << (shadow ? " in SHADOW on " : " in force on ") << acknowledged(status) << std::endl;
       return;
     }
     const auto waited = Clock::now() - start;

@@ -443,14 +443,14 @@ void Fleet::record_counters(const NodeId& id, std::uint64_t session, v1::Counter
   node->state.earlier = recent.size() > 1 ? recent.front() : CountersAt{};
 }
 
-void Fleet::record_ack(const NodeId& id, std::uint64_t session, std::uint64_t version, std::int64_t revision,
-                       decision::Instant lease_until) {
+void Fleet::record_ack(const NodeId& id, std::uint64_t session, const Effective& acked, decision::Instant lease_until) {
   std::lock_guard lock(state_->mutex);
   Node* node = state_->find(id, session);
   if (node == nullptr) return;
   node->state.refusal.clear();
-  node->state.acked_version = version;
-  node->state.acked_revision = revision;
+  node->state.acked_version = acked.version;
+  node->state.acked_revision = acked.policy == nullptr ? 0 : acked.policy->metadata().revision();
+  node->state.acked_shadow = acked.shadow == nullptr ? "" : acked.shadow->metadata().etag();
   node->state.lease_until = lease_until;
 }
 

@@ -88,6 +88,8 @@ struct NodeState {
   // What it acknowledged last.
   std::uint64_t acked_version = 0;
   std::int64_t acked_revision = 0;
+  // Etag of the policy in SHADOW beside it; empty: none.
+  std::string acked_shadow;
   // What it refuses, with the reason; empty once it takes it or it is no longer wanted.
   std::string refusal;
   CountersAt latest;
@@ -194,8 +196,7 @@ class Fleet {
   bool disconnect(const NodeId& id, std::uint64_t session);
   void record_counters(const NodeId& id, std::uint64_t session, v1::Counters counters);
   // Clears the refusal.
-  void record_ack(const NodeId& id, std::uint64_t session, std::uint64_t version, std::int64_t revision,
-                  decision::Instant lease_until);
+  void record_ack(const NodeId& id, std::uint64_t session, const Effective& acked, decision::Instant lease_until);
   void record_refusal(const NodeId& id, std::uint64_t session, const std::string& reason);
 
  private:

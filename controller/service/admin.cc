@@ -1,5 +1,7 @@
 #include "controller/service/admin.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "controller/service/page.h"
 #include "policy/convert.h"
@@ -53,9 +55,13 @@ v1::Policy Admin::with_status(v1::Policy policy) const {
   if (acted_on != nullptr) status.set_observed_revision(acted_on->metadata().revision());
   std::string refusal;
   for (const auto& node : fleet_.nodes()) {
-    if (!node.connected || node.policy == nullptr || node.policy->metadata().name() != name) continue;
+    if (!node.connected || acted_on == nullptr) continue;
+    // Or it watches, beside the one that governs.
+    const bool governs = node.policy == acted_on;
+    if (!governs && std::ranges::find(node.shadows, acted_on) == node.shadows.end()) continue;
     status.set_nodes(status.nodes() + 1);
-    if (node.acked_revision == status.observed_revision()) status.set_nodes_applied(status.nodes_applied() + 1);
+    if (governs ? node.acked_revision == status.observed_revision() : node.acked_shadow == acted_on->metadata().etag())
+      status.set_nodes_applied(status.nodes_applied() + 1);
     if (!node.refusal.empty()) refusal = absl::StrCat(node.id.node, ": ", node.refusal);
   }
   const auto add = [&](const std::string& type, bool met, const std::string& reason, const std::string& message) {
@@ -69,8 +75,10 @@ v1::Policy Admin::with_status(v1::Policy policy) const {
     condition.set_message(message);
     *status.add_conditions() = condition;
   };
-  const std::string counts = absl::StrCat(status.nodes_applied(), " of ", status.nodes(), " nodes act on revision ",
-                                          status.observed_revision());
+  const bool shadow = acted_on != nullptr && acted_on->spec().mode() == v1::POLICY_MODE_SHADOW;
+  const std::string counts =
+      absl::StrCat(status.nodes_applied(), " of ", status.nodes(), " nodes ", shadow ? "decide by" : "act on",
+                   " revision ", status.observed_revision(), shadow ? " and carry nothing out" : "");
   if (!refusal.empty()) {
     add("Applied", false, "Refused", refusal);
   } else if (status.nodes() == 0) {

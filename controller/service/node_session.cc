@@ -149,9 +149,7 @@ absl::Status NodeSession::acknowledge(const v1::Ack& ack) {
     refused_.reset();
   acked_ = push.content;
   withdrawn_ = push.content.policy == nullptr;
-  context_.fleet.record_ack(*id_, session_, push.content.version,
-                            push.content.policy == nullptr ? 0 : push.content.policy->metadata().revision(),
-                            now + push.ttl);
+  context_.fleet.record_ack(*id_, session_, push.content, now + push.ttl);
   if (refused_) context_.fleet.record_refusal(*id_, session_, refused_->message);
   return absl::OkStatus();
 }

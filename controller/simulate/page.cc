@@ -16,6 +16,9 @@ constexpr double kLeft = 36;
 constexpr double kTop = 8;
 // Seconds over which lines are smoothed.
 constexpr int kSmooth = 3;
+// Seconds; doubled until no more than so many labels stand on the axis.
+constexpr double kLabelEvery = 30;
+constexpr double kMostLabels = 12;
 
 constexpr std::string_view kHead = R"(<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>penstockctl simulate</title>
@@ -87,7 +90,8 @@ std::vector<Line> lines_of(const std::vector<Row>& rows, const std::string& scen
 class Plot {
  public:
   Plot(const Scenario& scenario, bool affected) : duration_(decision::seconds(scenario.duration)), affected_(affected) {
-    text_ = "<figure><svg viewBox=\"0 0 " + fixed(kLeft + kWidth + 20, 0) + " " + fixed(kTop + kHeight + 22, 0) +
+    text_ = std::string("<figure><figcaption>") + (affected ? "users of affected pages" : "other users") +
+            ", in %</figcaption><svg viewBox=\"0 0 " + fixed(kLeft + kWidth + 20, 0) + " " + fixed(kTop + kHeight + 22, 0) +
             "\" role=\"img\">\n";
     if (const auto trouble = scenario.trouble()) {
       const double from = x(decision::seconds(trouble->from));
@@ -99,7 +103,9 @@ class Plot {
                fixed(y(level), 1) + "\" y2=\"" + fixed(y(level), 1) + "\"/><text x=\"0\" y=\"" +
                fixed(y(level) + 3, 1) + "\">" + fixed(level * 100, 0) + " %</text>\n";
     }
-    for (double t = 0; t <= duration_; t += 30) {
+    double step = kLabelEvery;
+    while (duration_ / step > kMostLabels) step *= 2;
+    for (double t = 0; t <= duration_; t += step) {
       text_ += "<text x=\"" + fixed(x(t) - 8, 1) + "\" y=\"" + fixed(kTop + kHeight + 20, 0) + "\">" + fixed(t, 0) +
                " s</text>\n";
     }
@@ -134,9 +140,7 @@ class Plot {
     }
   }
 
-  std::string done(const std::string& caption) {
-    return text_ + "</svg><figcaption>" + caption + "</figcaption></figure>\n";
-  }
+  std::string done() { return text_ + "</svg></figure>\n"; }
 
  private:
   double x(double t) const { return kLeft + kWidth * t / duration_; }
@@ -185,7 +189,7 @@ std::string to_html(const std::vector<Row>& rows, const std::deque<Scenario>& sc
       // Ours on top.
       for (std::size_t i = lines.size(); i-- > 0;) plot.add(lines[i], colour(i));
       plot.mark(lines.front());
-      text += plot.done(affected ? "users of affected pages" : "other users");
+      text += plot.done();
     }
     text += figures(summaries, scenario.name);
   }

@@ -182,6 +182,9 @@ TEST_F(Settled, AnotherPolicyIsTriedInShadowAndOnWhatWasRecorded) {
   ASSERT_EQ(code, 0) << applied;
   ASSERT_TRUE(eventually([&] { return node_.limit() < 90; }, seconds(40))) << node_.limit() << controller_.log();
 
+  EXPECT_THAT(penstockctl("apply --wait -f " + file + to).first,
+              testing::HasSubstr("policy/next in SHADOW on 1 of 1 nodes"));
+
   std::pair<std::string, int> diff;
   const auto differ = [&] {
     diff = penstockctl("diff --decisions" + to);

@@ -76,7 +76,7 @@ TEST_F(Served, DiscoveryListsTheNodesThatHoldALease) {
   http::Response response = get("/sd");
   EXPECT_EQ(response.status, 200);
   EXPECT_EQ(response.body, "[]");
-  fleet_.record_ack({"shop", "n1"}, session_, 1, 1, clock_.now() + std::chrono::minutes(1));
+  fleet_.record_ack({"shop", "n1"}, session_, fleet_.effective({"shop", "n1"}), clock_.now() + std::chrono::minutes(1));
   response = get("/sd");
   EXPECT_THAT(response.header("Content-Type"), HasSubstr("application/json"));
   EXPECT_EQ(response.body, R"([{"targets":["127.0.0.1:9000"],"labels":{"service":"shop","node":"n1"}}])");
