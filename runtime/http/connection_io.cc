@@ -58,6 +58,7 @@ void Connection::discard() noexcept {
 bool Connection::has_input() { return socket().readable() || (secure_ && secure_->tls.pending()); }
 
 void Connection::learn_peer() {
+  const ServerThread::Handshake handshake(thread_);
   error_code ec;
   const net::ProxyHeader header = net::read_proxy_header(socket(), options().header_timeout, ec);
   if (ec) {
@@ -69,6 +70,7 @@ void Connection::learn_peer() {
 }
 
 void Connection::shake_hands() {
+  const ServerThread::Handshake handshake(thread_);
   secure_ = std::make_unique<Secure>(std::move(socket_), *thread_.server.tls);
   try {
     secure_->tls.handshake(options().header_timeout);

@@ -19,6 +19,8 @@ constexpr auto kLinger = std::chrono::seconds(1);
 constexpr Duration kSeldomest = std::chrono::seconds(1);
 // How long the drain waits for the first request of a connection.
 constexpr auto kFirstRequest = std::chrono::milliseconds(100);
+// And for the rest of what has begun, a header or a handshake.
+constexpr auto kRestOfHeader = std::chrono::seconds(1);
 constexpr std::size_t kAccounts = 256;
 
 std::size_t index(Stage stage) { return static_cast<std::size_t>(stage); }
@@ -76,7 +78,15 @@ void ServerThread::drain() {
   while (!fresh.empty()) fresh.front().look();
   // Until they have looked.
   sleep_for(std::chrono::milliseconds(1));
+  const Instant patient = std::chrono::steady_clock::now() + kRestOfHeader;
+  while (awaits_headers() && std::chrono::steady_clock::now() < patient) sleep_for(std::chrono::milliseconds(10));
+  // One client that says its header, or shakes hands, byte by byte must not hold up the end of the process.
+  const auto& partial = stages_->lists[index(Stage::partial)];
+  count_busy(-static_cast<int>(partial.size()) - handshakes_);
+  hurried_ = true;
 }
+
+bool ServerThread::awaits_headers() const { return handshakes_ != 0 || !stages_->lists[index(Stage::partial)].empty(); }
 
 void ServerThread::expire(Stage stage, Duration after) {
   auto& list = stages_->lists[index(stage)];
@@ -115,7 +125,15 @@ void ServerThread::leave(Connection& connection) {
 
 // The drain waits for connections with a request, or with part of one.
 void ServerThread::count(Stage stage, int change) {
-  if (stage != Stage::active && stage != Stage::partial) return;
+  if (stage == Stage::active || (stage == Stage::partial && !hurried_)) count_busy(change);
+}
+
+void ServerThread::count_handshake(int change) {
+  handshakes_ += change;
+  if (hurried_) count_busy(-change);
+}
+
+void ServerThread::count_busy(int change) {
   busy_ += static_cast<std::size_t>(change);
   if (busy_ == 0) {
     work_.reset();

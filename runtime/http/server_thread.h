@@ -43,7 +43,7 @@ class ServerThread {
   // The body of the fiber that ends the waits that last too long. Returns when it is cancelled or the server has ended,
   // and the last connection has gone.
   void keep();
-  // When the drain begins; returns when all that had come is being served.
+  // When the drain begins; returns when all that had come, or came within a second, is being served.
   void drain();
 
   void enter(Connection& connection, Stage stage);
@@ -51,6 +51,16 @@ class ServerThread {
   void leave(Connection& connection);
 
   RouteMetrics& metrics(const Route* route);
+  // Of a connection that is active, but not with a request yet.
+  class Handshake {
+   public:
+    explicit Handshake(ServerThread& thread) : thread_(thread) { thread_.count_handshake(1); }
+    ~Handshake() { thread_.count_handshake(-1); }
+    Handshake(const Handshake&) = delete;
+
+   private:
+    ServerThread& thread_;
+  };
   // An account for one request; given back when its work has ended.
   std::shared_ptr<fiber::RequestAccount> take_account();
   void give_account(std::shared_ptr<fiber::RequestAccount> account);
@@ -69,12 +79,18 @@ class ServerThread {
   void expire(Stage stage, Duration after);
   void close_all(Stage stage);
   void count(Stage stage, int change);
+  void count_handshake(int change);
+  void count_busy(int change);
+  bool awaits_headers() const;
 
   const std::unique_ptr<Stages> stages_;
   std::size_t open_ = 0;
   fiber::Waiter* last_left_ = nullptr;
   // Connections with a request, and what tells the drain of them.
   std::size_t busy_ = 0;
+  int handshakes_ = 0;
+  // The drain waits no longer for those whose request has not come as a whole.
+  bool hurried_ = false;
   std::optional<RuntimeAccess::Work> work_;
   // By the index of the route; the first is that of requests without one.
   std::vector<std::unique_ptr<RouteMetrics>> metrics_;

@@ -2,12 +2,15 @@
 
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/unit/runtime/http/raw_socket.h"
 #include "tests/unit/runtime/http/running_runtime.h"
+#include "tests/unit/runtime/net/certificates.h"
 
 namespace penstock::http {
 namespace {
@@ -77,6 +80,62 @@ TEST_F(HttpDrainOfABusyThread, DoesNotWaitForConnectionsThatSayNothing) {
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(3));
   EXPECT_TRUE(silent.closed_by_peer());
   EXPECT_TRUE(kept.closed_by_peer());
+}
+
+// With a grace period of five seconds.
+class HttpDrain : public ::testing::Test {
+ protected:
+  void serve(ServerOptions options) {
+    options.port = 0;
+    server.emplace(*runtime, std::move(options));
+    runtime.start();
+  }
+  Duration time_to_stop() {
+    const Instant begun = std::chrono::steady_clock::now();
+    runtime.stop();
+    return std::chrono::steady_clock::now() - begun;
+  }
+
+  RunningRuntime runtime{2};
+  std::optional<Server> server;
+};
+
+TEST_F(HttpDrain, DoesNotWaitLongForTheRestOfAHeader) {
+  serve({});
+  RawSocket slow = RawSocket::connect(server->port());
+  RawSocket kept = RawSocket::connect(server->port());
+  ASSERT_TRUE(slow.send("GET /healthz HTT"));
+  ASSERT_EQ(kept.ask(kGet).status, 200);
+  ASSERT_TRUE(kept.send("G"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_LT(time_to_stop(), std::chrono::seconds(3));
+  EXPECT_TRUE(slow.closed_by_peer());
+}
+
+TEST_F(HttpDrain, WaitsForTheRestOfAHeaderThatIsOnItsWay) {
+  serve({});
+  RawSocket client = RawSocket::connect(server->port());
+  ASSERT_TRUE(client.send(kGet.substr(0, 10)));
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  std::thread stopping([this] { runtime.stop(); });
+  ASSERT_TRUE(eventually([this] { return runtime->draining(); }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_TRUE(client.send(kGet.substr(10)));
+  EXPECT_EQ(client.read_answer().status, 503);
+  stopping.join();
+}
+
+TEST_F(HttpDrain, DoesNotWaitLongForHandshakes) {
+  net::Certificates certificates;
+  serve({.tls = net::TlsServerOptions{.certificates = {certificates.make("localhost")}}});
+  std::vector<RawSocket> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(RawSocket::connect(server->port()));
+    // A record of which no end comes.
+    ASSERT_TRUE(clients.back().send(std::string_view("\x16\x03\x01\x02\x00\x01", 6)));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_LT(time_to_stop(), std::chrono::seconds(3));
 }
 
 }  // namespace
