@@ -97,14 +97,15 @@ void NodeDoor::take_shares(Lane& lane) {
   lane.shares_revision = revision;
 }
 
+bool NodeDoor::refuse_for_memory(decision::Priority priority) {
+  if (priority == decision::Priority::critical && !nearly_full_.load(std::memory_order_relaxed)) return false;
+  refused_for_memory_.add();
+  if (memory_mode_ != GuardMode::act) return true;
+  throw Rejected(RejectReason::shed, kMemoryRetryAfter, "the node's memory is in use");
+}
+
 void NodeDoor::enter_slowly(Lane& lane, decision::Priority priority, decision::Tenant tenant) {
-  if (closed_.load(std::memory_order_relaxed) &&
-      (priority != decision::Priority::critical || nearly_full_.load(std::memory_order_relaxed))) {
-    refused_for_memory_.add();
-    if (memory_mode_ == GuardMode::act) {
-      throw Rejected(RejectReason::shed, kMemoryRetryAfter, "the node's memory is in use");
-    }
-  }
+  if (closed_.load(std::memory_order_relaxed)) refuse_for_memory(priority);
   const GuardMode mode = cpu_mode_;
   if (mode == GuardMode::off) return;
   if (lane.waiting == 0 && fiber::Scheduler::current()->last_delay() < kSaturated) return;
@@ -196,6 +197,7 @@ std::vector<NodeDecision> NodeDoor::tick(Instant now, const decision::MemoryStat
                                          Duration run_delay) {
   std::vector<NodeDecision> decisions;
   const bool closed = memory_.tick(memory, in_flight) && memory_mode_ != GuardMode::off;
+  short_ = memory_.most().has_value() && memory_mode_ != GuardMode::off;
   nearly_full_ = static_cast<double>(memory.used) >= kNearlyFull * static_cast<double>(memory.limit);
   closed_ = closed;
   if (closed) closed_at_ = now;

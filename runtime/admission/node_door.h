@@ -44,6 +44,11 @@ class NodeDoor {
   // On a scheduler thread, before the request is started. Waits for the CPU, at most until the fiber's deadline. Throws
   // Rejected: shed (memory, or a higher priority came), limit (too many wait), queue_timeout, deadline; Cancelled.
   void enter(decision::Priority priority, decision::Tenant tenant = decision::kOthers);
+  // Whether memory is so short that nothing should be kept for requests that have yet to come to the door.
+  bool short_of_memory() const noexcept { return short_.load(std::memory_order_relaxed); }
+  // Of a request for which more would have to be kept while memory is short: throws Rejected (shed) as enter() does.
+  // True: it would, but only observes.
+  bool refuse_for_memory(decision::Priority priority);
   // On the same thread, of a request that has ended: the CPU that it used.
   void served(Duration cpu) {
     const fiber::Scheduler* scheduler = fiber::Scheduler::current();
@@ -70,7 +75,8 @@ class NodeDoor {
   Spawn spawn_;
   std::vector<std::unique_ptr<Lane>> lanes_;
 
-  // Memory is short.
+  // Memory is short; and more requests are in flight than it bears.
+  std::atomic<bool> short_{false};
   std::atomic<bool> closed_{false};
   std::atomic<decision::GuardMode> cpu_mode_{decision::GuardMode::act};
   std::atomic<decision::GuardMode> memory_mode_{decision::GuardMode::act};

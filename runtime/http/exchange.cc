@@ -10,6 +10,8 @@
 #include "penstock/fiber.h"
 #include "penstock/http_server.h"
 #include "runtime/http/exchange_state.h"
+#include "runtime/http/server_state.h"
+#include "runtime/registry.h"
 
 namespace penstock::http {
 namespace {
@@ -18,6 +20,8 @@ using boost::system::error_code;
 
 // What an answer in pieces collects before it is sent; and up to which size a piece is copied for that.
 constexpr std::size_t kPending = kShortBody;
+// What a body may be while memory is short: no more than the header was.
+constexpr std::uint64_t kSmallBody = 16 * 1024;
 // The slowest that a body may come on average, after body_timeout.
 constexpr std::uint64_t kBytesPerSecond = 16 * 1024;
 
@@ -63,8 +67,21 @@ void Exchange::State::check_rest() {
   }
 }
 
+// Bodies are read before their requests come to the node's door, and however many there are.
+void Exchange::State::check_memory() {
+  if (!connection.options().admission || route->auxiliary) return;
+  Registry& registry = connection.thread().server.registry;
+  NodeDoor& door = registry.door();
+  const std::uint64_t size = std::max<std::uint64_t>(parser.content_length().value_or(0), request.body.size());
+  if (told_of_memory || size <= kSmallBody || !door.short_of_memory()) return;
+  priority = registry.route(request.path).priority;
+  // Where it only observes, once counts.
+  told_of_memory = door.refuse_for_memory(priority);
+}
+
 void Exchange::State::read_body() {
   if (parser.is_done()) return;
+  check_memory();
   send_continue();
   parser.append_to(&request.body);
   const Instant begun = std::chrono::steady_clock::now();
@@ -79,6 +96,7 @@ void Exchange::State::read_body() {
     if (connection.input().empty()) receive_more();
     if (!parse_body()) continue;
     check_rest();
+    check_memory();
     receive_more();
   }
 }

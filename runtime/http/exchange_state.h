@@ -36,6 +36,8 @@ struct Exchange::State {
   // Gives the parser what has come; true: it waits for the rest of something.
   bool parse_body();
   void check_rest();
+  // Of a body that is large, and has yet to come, while the node's memory is short. Throws Rejected.
+  void check_memory();
   // Answers, logs, and closes.
   [[noreturn]] void refuse_body(int code, const std::string& why);
   void send_continue();
@@ -87,6 +89,7 @@ struct Exchange::State {
   bool with_body = false;
   Framing framing;
   std::uint64_t body_limit;
+  bool told_of_memory = false;
   std::uint64_t written = 0;
   // Of an answer in pieces, not sent yet.
   std::string pending;
