@@ -12,6 +12,7 @@
 
 #include "penstock/error.h"
 #include "runtime/net/pipe.h"
+#include "runtime/telemetry/one_line.h"
 
 namespace penstock {
 
@@ -86,7 +87,7 @@ void serve_signal(int fd, int number, const std::function<void()>& fn) {
     } catch (const Cancelled&) {
       throw;
     } catch (const std::exception& e) {
-      spdlog::error("the function for {} failed: {}", signal_name(number), e.what());
+      spdlog::error("the function for {} failed: {}", signal_name(number), telemetry::OneLine{e.what()});
     }
   }
 }

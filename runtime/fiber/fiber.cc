@@ -12,6 +12,7 @@
 
 #include "runtime/fiber/fiber_access.h"
 #include "runtime/fiber/scheduler.h"
+#include "runtime/telemetry/one_line.h"
 
 namespace penstock {
 
@@ -43,9 +44,9 @@ Fiber::State::~State() {
   } catch (const Cancelled& e) {
     spdlog::debug("fiber '{}' ended: {}", name(), e.what());
   } catch (const std::exception& e) {
-    spdlog::error("fiber '{}' ended by an exception: {}", name(), e.what());
+    spdlog::error("fiber '{}' ended by an exception: {}", telemetry::OneLine{name()}, telemetry::OneLine{e.what()});
   } catch (...) {
-    spdlog::error("fiber '{}' ended by an exception of unknown type", name());
+    spdlog::error("fiber '{}' ended by an exception of unknown type", telemetry::OneLine{name()});
   }
 }
 

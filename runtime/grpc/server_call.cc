@@ -17,6 +17,7 @@
 #include "runtime/grpc/status.h"
 #include "runtime/http/trace_context.h"
 #include "runtime/registry.h"
+#include "runtime/telemetry/one_line.h"
 
 namespace penstock::grpc {
 namespace {
@@ -249,7 +250,7 @@ void ServerCall::log_failure(const char* what) {
   const std::int64_t second =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
   if (method_.logged_second.exchange(second, std::memory_order_relaxed) == second) return;
-  spdlog::error("route {}: {}", method_.path, what);
+  spdlog::error("route {}: {}", method_.path, telemetry::OneLine{what});
 }
 
 void ServerCall::interrupted(fiber::Wake why) noexcept {

@@ -16,6 +16,7 @@
 #include "runtime/http/server_state.h"
 #include "runtime/http/trace_context.h"
 #include "runtime/registry.h"
+#include "runtime/telemetry/one_line.h"
 
 // The middle of Exchange::State: from a header to a handler, and from what it throws to an answer.
 namespace penstock::http {
@@ -193,7 +194,9 @@ void Exchange::State::fail(int code, std::string text, std::optional<Duration> r
 void Exchange::State::log_failure(const char* what) {
   // No memory to look for it.
   if (route == nullptr) return;
-  if (route->failures.may(fiber::cached_now())) spdlog::error("route {}: {}", route->pattern, what);
+  if (route->failures.may(fiber::cached_now())) {
+    spdlog::error("route {}: {}", route->pattern, telemetry::OneLine{what});
+  }
 }
 
 void Exchange::State::count() {

@@ -58,6 +58,9 @@ class HttpBadHandler : public ::testing::Test {
     server->route("GET", "/throws", [](const Request&) -> Response { throw std::runtime_error("the till is empty"); });
     server->route("GET", "/number", [](const Request&) -> Response { throw 42; });
     server->route("GET", "/memory", [](const Request&) -> Response { throw std::bad_alloc(); });
+    server->route("GET", "/repeats", [](const Request& r) -> Response {
+      throw std::runtime_error("no order " + r.query("it").value_or(""));
+    });
     server->route("GET", "/blocks", [](const Request&) {
       blocks_its_thread(milliseconds(500));
       return Response::text("at last");
@@ -113,6 +116,14 @@ TEST_F(HttpBadHandler, ThatThrowsIsAnswered500AndTheConnectionGoesOn) {
   EXPECT_THAT(log.text(), HasSubstr("[error] route /number: an exception of unknown type"));
   EXPECT_THAT(log.text(), HasSubstr("[error] route /memory: std::bad_alloc"));
   EXPECT_EQ(socket.ask(get("/hello")).status, 200);
+}
+
+TEST_F(HttpBadHandler, ThatThrowsWhatItsClientSaidWritesNoLinesOfTheLog) {
+  serve();
+  RawSocket socket = connect();
+  EXPECT_EQ(socket.ask(get("/repeats?it=a%0A[error]%20route%20/:%20forged%1b[2J")).status, 500);
+  EXPECT_TRUE(eventually([&] { return log.has("route /repeats"); }));
+  EXPECT_THAT(log.text(), HasSubstr("[error] route /repeats: no order a\\x0a[error] route /: forged\\x1b[2J\n"));
 }
 
 TEST_F(HttpBadHandler, ThatBlocksItsThreadIsToldWhileOtherThreadsGoOn) {
