@@ -95,7 +95,7 @@ TEST_F(HttpClientConnections, AreWaitedForInTurn) {
 }
 
 TEST_F(HttpClientConnections, AreWaitedForUntilTheDeadline) {
-  start({.timeout = 100ms});
+  start({.timeout = 500ms});
   RawServer upstream(when_let());
   Client client(*runtime, {.max_connections = 1});
   runtime.on_fiber([&] {
