@@ -64,10 +64,11 @@ function selects(annotation, decision) {
     kind: decision.kind, name: decision.name, service: decision.service, action: decision.action,
     verdict: decision.verdict || 'none', shadow: String(decision.shadow ?? false),
   };
-  const conditions = [...(annotation.expr ?? '').matchAll(/(\w+)(=|!=)"([^"]*)"/g)];
+  const conditions = [...(annotation.expr ?? '').matchAll(/(\w+)(=|!=|=~|!~)"([^"]*)"/g)];
   return conditions.every(([, label, operator, value]) => {
     const wanted = Object.entries(page.variables).reduce((text, [name, is]) => text.replaceAll(`$${name}`, is), value);
-    return (labels[label] === wanted) === (operator === '=');
+    const is = operator.endsWith('~') ? new RegExp(`^(?:${wanted})$`).test(labels[label]) : labels[label] === wanted;
+    return is === operator.startsWith('=');
   });
 }
 
@@ -75,10 +76,11 @@ async function markDecisions(start) {
   const since = new Date(start * 1000).toISOString();
   const { decisions } = await getJson(`/api/decisions?limit=1000&since=${encodeURIComponent(since)}`);
   const marks = (decisions ?? [])
-    .filter((decision) => decision.action !== 'hold')
+    .filter((decision) => !['hold', 'join', 'leave'].includes(decision.action))
     .map((decision) => [decision, page.annotations.find((annotation) => selects(annotation, decision))])
     .filter(([, annotation]) => annotation)
-    .map(([decision, annotation]) => ({ time: Date.parse(decision.time) / 1000, colour: annotation.iconColor }));
+    .map(([{ kind, time }, { iconColor }]) => ({ kind, time: Date.parse(time) / 1000, colour: iconColor }));
+  document.body.dataset.marked = [...new Set(marks.map(({ kind }) => kind))].sort().join(' ');
   page.panels.forEach((panel) => (panel.marks = marks));
 }
 
@@ -88,12 +90,15 @@ async function showDecisions() {
     ...(decisions ?? []).map((decision) => {
       const item = document.createElement('li');
       item.className = decision.action;
+      item.classList.toggle('shadow', decision.shadow === true);
       const time = document.createElement('time');
       time.textContent = new Date(decision.time).toLocaleTimeString();
       const what = document.createElement('strong');
       what.textContent = `${decision.kind}/${decision.name} ${decision.action} `;
       const verdict = decision.verdict && decision.verdict !== 'none' ? `[${decision.verdict}] ` : '';
-      item.append(time, what, decision.node ? `(${decision.node}) ` : '', verdict, decision.message || decision.reason || '');
+      const shadow = decision.shadow ? `shadow${decision.policy ? ` ${decision.policy}` : ''}, not carried out: ` : '';
+      item.append(time, what, decision.node ? `(${decision.node}) ` : '', shadow, verdict,
+        decision.message || decision.reason || '');
       item.title = [decision.formula, decision.wouldChange && `would change: ${decision.wouldChange}`]
         .filter(Boolean)
         .join('\n');

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "controller/loop/cause_decision.h"
+#include "controller/loop/read_counters.h"
 #include "penstock/decision/fleet_test.h"
 #include "policy/convert.h"
 
@@ -128,32 +129,6 @@ std::string key_of(const std::string& service, const decision::UpstreamPolicy& u
                       shadow ? "shadow" : wants);
 }
 
-// False when something was counted down: it began anew.
-bool read_counts(const v1::UpstreamCounters& from, decision::UpstreamCounts& to) {
-  const decision::UpstreamCounts before = to;
-  to.attempts = static_cast<std::int64_t>(from.attempts());
-  to.ok = static_cast<std::int64_t>(from.ok());
-  to.failed = static_cast<std::int64_t>(from.errors() + from.timeouts());
-  to.refused = static_cast<std::int64_t>(from.refused());
-  to.latency = policy::to_chrono(from.ok_latency());
-  to.in_flight = std::max(0, from.in_flight());
-  to.waiting = std::max(0, from.waiting());
-  to.mean_age = policy::to_chrono(from.mean_age());
-  return to.attempts >= before.attempts && to.ok >= before.ok && to.failed >= before.failed &&
-         to.refused >= before.refused && to.latency >= before.latency;
-}
-
-decision::BreakerState to_state(v1::BreakerState state) {
-  switch (state) {
-    case v1::BREAKER_STATE_OPEN:
-      return decision::BreakerState::open;
-    case v1::BREAKER_STATE_HALF_OPEN:
-      return decision::BreakerState::half_open;
-    default:
-      return decision::BreakerState::closed;
-  }
-}
-
 }  // namespace
 
 struct CauseTests::State {
@@ -234,16 +209,19 @@ void CauseTests::State::read(Node& node, const v1::Counters& counters) {
   node.process = process;
   const double pressure = std::clamp(counters.memory_pressure(), 0.0, 1.0);
   const Duration run_delay = policy::to_chrono(counters.run_delay());
+  const bool sound = can_be(counters);
   std::size_t next = 0;
   for (const auto& upstream : counters.upstreams()) {
     Member* member = node.find(upstream.upstream(), next);
     if (member == nullptr) continue;
+    // What counts nonsense is not believed in anything.
+    member->tells = sound && upstream.has_patience() && can_be(upstream);
+    if (!member->tells) continue;
     FleetTest::Node& state = member->state;
     if (another) state.counts = {};
     if (!read_counts(upstream, state.counts)) ++member->restarts;
     // The same for as long as it counts on, also when the policy, and with it the member, is another one.
     state.life = static_cast<std::uint64_t>(process) + member->restarts;
-    member->tells = upstream.has_patience();
     state.patience = policy::to_chrono(upstream.patience());
     state.breaker = to_state(upstream.breaker());
     state.dead = upstream.cause_verdict() == "dead";

@@ -43,6 +43,8 @@ async function checkPage(browser) {
     }
     if (name === 'fleet') {
       check((await page.$$('#decisions li')).length > 0, 'the log of decisions is empty');
+      const marked = (await page.evaluate(() => document.body.dataset.marked)).split(' ');
+      check(marked.includes('policy') && !marked.includes('pool'), `lines of the annotations are of: ${marked}`);
     }
     if (screenshots) await page.screenshot({ path: join(screenshots, `console-${name}.png`) });
   }

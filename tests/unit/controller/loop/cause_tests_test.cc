@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <limits>
 #include <set>
+#include <vector>
 
 #include "tests/unit/controller/loop/streaming_fleet.h"
 
@@ -171,6 +174,46 @@ TEST(CauseTests, NodesThatDoNotTellWhatATestNeedsAreLeftAlone) {
   fleet.run(5);
   EXPECT_TRUE(fleet[0].lead && fleet[1].lead);
   EXPECT_FALSE(fleet[2].lead);
+}
+
+TEST(CauseTests, ANodeThatCountsWhatCannotBeIsLeftAloneAndHarmsNobody) {
+  using Spoil = std::function<void(v1::Counters&, v1::UpstreamCounters&)>;
+  const auto most = std::numeric_limits<std::int64_t>::max();
+  const std::vector<Spoil> nonsense{
+      [](auto&, auto& of) { of.set_attempts(std::numeric_limits<std::uint64_t>::max()); },
+      [](auto&, auto& of) { of.set_errors(std::numeric_limits<std::uint64_t>::max()), of.set_timeouts(7); },
+      [](auto&, auto& of) { of.set_in_flight(std::numeric_limits<std::int32_t>::max()); },
+      [](auto&, auto& of) { of.set_in_flight(-1); },
+      [](auto&, auto& of) { of.set_waiting(std::numeric_limits<std::int32_t>::max()); },
+      [&](auto&, auto& of) { of.mutable_ok_latency()->set_seconds(most); },
+      [&](auto&, auto& of) { of.mutable_mean_age()->set_seconds(-most); },
+      [&](auto&, auto& of) { of.mutable_mean_age()->set_seconds(most); },
+      [&](auto&, auto& of) { of.mutable_patience()->set_seconds(-5); },
+      [&](auto&, auto& of) { of.mutable_patience()->set_seconds(most); },
+      [&](auto& all, auto&) { all.mutable_run_delay()->set_seconds(most); },
+      [](auto& all, auto&) { all.set_memory_pressure(std::numeric_limits<double>::quiet_NaN()); },
+  };
+  for (std::size_t i = 0; i < nonsense.size(); ++i) {
+    StreamingFleet fleet;
+    const auto policy = StreamingFleet::make_policy("shop");
+    for (const char* name : {"a", "b", "mad"}) fleet.add(name, policy);
+    fleet.run(20);
+    ASSERT_TRUE(fleet[2].lead) << i;
+    for (int turn = 0; turn < 200; ++turn) {
+      fleet[2].silent = true;
+      auto counters = std::make_shared<v1::Counters>(*fleet[2].counters);
+      nonsense[i](*counters, *counters->mutable_upstreams(0));
+      fleet[2].counters = counters;
+      fleet[2].counted = fleet.now_;
+      fleet.turn();
+    }
+    EXPECT_FALSE(fleet[2].lead) << i;
+    for (int sane : {0, 1}) {
+      ASSERT_TRUE(fleet[sane].lead) << i;
+      EXPECT_FALSE(fleet[sane].lead->limit) << i << ": " << fleet.story();
+    }
+    EXPECT_TRUE(fleet.decisions_.empty()) << i << ": " << fleet.story();
+  }
 }
 
 TEST(CauseTests, WhatANodeHasFoundOutItselfIsNotThrownAway) {
