@@ -145,6 +145,8 @@ void CircuitBreaker::tick(Instant now, double memory_pressure) {
   }
 }
 
+bool CircuitBreaker::idle(Instant now) const { return steady(now) && state_->idle(now); }
+
 void CircuitBreaker::force(BreakerForce force, std::string reason, Instant now) {
   State& s = *state_;
   if (s.forced == force) return;

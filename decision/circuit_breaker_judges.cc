@@ -79,6 +79,12 @@ void CircuitBreaker::State::judge_usefulness(Instant now, double pressure) {
               static_cast<long long>(usefulness.fruitless()), seconds(typical_patience())));
 }
 
+bool CircuitBreaker::State::idle(Instant now) {
+  const CallWindow::Sums sums = window.sums(now);
+  return state == BreakerState::closed && sums.failed == 0 && sums.slow == 0 &&
+         usefulness.stays_at_least(kThresholdPressed, typical_patience());
+}
+
 void CircuitBreaker::State::judge_late_answers(Instant now) {
   if (!by_usefulness || late_answers < policy.probes) return;
   const auto estimate = usefulness.estimate(typical_patience(), now);

@@ -64,6 +64,7 @@ struct CircuitBreaker::State {
   void judge_probes(Instant now);
   void judge_death(Instant now);
   Duration hang_limit() const;
+  bool idle(Instant now);
 
   BreakerPolicy policy;
   Duration timeout;

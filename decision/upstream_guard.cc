@@ -256,6 +256,12 @@ void UpstreamGuard::tick(const Tick& tick, Verdicts& decided) {
   settle(decided);
 }
 
+bool UpstreamGuard::idle(Instant now) const {
+  const CauseTest::Hold& hold = test_.holds();
+  return counts_.in_flight == 0 && steady(now) && breaker_.idle(now) && !signals_.in_trouble() && !inherited_ &&
+         hold.state == CauseState::free && hold.verdict == Cause::none && !hold.limit;
+}
+
 void UpstreamGuard::set_policy(const UpstreamPolicy& policy, bool shadow, Instant now, Verdicts& decided) {
   if (policy.breaker != policy_.breaker || policy.timeout != policy_.timeout) {
     breaker_.set_policy(breaker_policy(policy, guarded_), policy.timeout, now);

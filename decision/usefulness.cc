@@ -162,6 +162,10 @@ bool Usefulness::at_least(double value, Duration patience) const {
   return patience >= kEdges[1] && first.left() >= kIdentified && first.success >= value * first.left();
 }
 
+bool Usefulness::stays_at_least(double value, Duration patience) const {
+  return fruitless_ == 0 && (bins_[0].left() < kIdentified || at_least(value, patience));
+}
+
 std::optional<Usefulness::Estimate> Usefulness::estimate(Duration patience, Instant now) const {
   if (bins_[0].left() < kIdentified) return std::nullopt;
   Estimate estimate{.value = 0, .identified = true};

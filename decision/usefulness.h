@@ -79,6 +79,9 @@ class Usefulness {
   // Cheaper: at least so much, and identified, by what is answered within the first bin alone.
   bool at_least(double value, Duration patience) const;
 
+  // While no call comes, at_least() holds until nothing is known any more.
+  bool stays_at_least(double value, Duration patience) const;
+
   // Calls since the last success that got past bin 0, or failed in it.
   std::int64_t fruitless() const { return fruitless_; }
   // How long no call must have succeeded before that alone is believed: a pause that callers can bear is not death.

@@ -13,7 +13,6 @@
 #include "penstock/decision/circuit_breaker.h"
 #include "penstock/decision/policy.h"
 #include "penstock/decision/request_memory.h"
-#include "penstock/decision/test_calendar.h"
 #include "penstock/metrics.h"
 #include "penstock/node_decision.h"
 #include "penstock/pool.h"
@@ -24,6 +23,7 @@
 #include "runtime/telemetry/process_metrics.h"
 #include "runtime/telemetry/shards.h"
 #include "runtime/upstream/upstream_access.h"
+#include "runtime/upstream/upstream_ticker.h"
 
 namespace penstock {
 
@@ -109,14 +109,9 @@ class Registry {
   Duration measure_run_delay();
   bool asks_for_memory(Instant now, int in_flight) const;
   std::int64_t resident_memory(Instant now);
-  void list_ticked();
-  struct Memory {
-    std::int64_t for_requests;
-    std::int64_t each;
-    int in_flight;
-  };
+  void list_ticked(Instant now);
   // What a policy in SHADOW beside the one in force decides.
-  void tick_watching(decision::UpstreamGuard::Tick tick, const Memory& memory);
+  void tick_watching(const NodeTick& tick);
   // A decision of the door is the shadow's where the policy in force wants no such guard.
   void attribute(NodeDecision& decision) const;
   void register_metrics();
@@ -138,7 +133,7 @@ class Registry {
   // Of the policy of that version.
   std::uint64_t ticked_version_ = 0;
   std::vector<Pool*> ticked_pools_;
-  std::vector<UpstreamAccess::Ticked> ticked_;
+  UpstreamAccess::Ticker ticker_;
   telemetry::ResidentMemory resident_;
   // When it was last asked for, and with how many in flight.
   std::int64_t resident_bytes_ = 0;
@@ -146,7 +141,6 @@ class Registry {
   int resident_in_flight_ = 0;
   decision::RequestMemory memory_;
   Instant next_give_back_{};
-  decision::TestCalendar calendar_;
   const Histogram* run_delays_ = nullptr;
   std::uint64_t run_delay_count_ = 0;
   double run_delay_sum_ = 0;

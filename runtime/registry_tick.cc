@@ -2,12 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <string>
 #include <utility>
 
 #include "penstock/decision/memory_guard.h"
-#include "penstock/decision/pool_sizing.h"
 #include "penstock/fiber.h"
 #include "runtime/admission/pool_access.h"
 #include "runtime/registry.h"
@@ -56,14 +54,14 @@ void Registry::run_ticker() {
 }
 
 void Registry::tick(Instant now) {
-  if (ticked_version_ != revision()) list_ticked();
+  if (ticked_version_ != revision()) list_ticked(now);
   std::int64_t budget = 0;
   int in_pools = 0;
   for (const Pool* pool : ticked_pools_) {
     budget += PoolAccess::memory_bytes(*pool);
     in_pools += pool->in_flight() + pool->queue_length();
   }
-  const int in_calls = UpstreamAccess::load(ticked_, now);
+  const int in_calls = ticker_.collect(now);
   // Work that no pool admitted shows in its calls only.
   const int in_flight = std::max(in_pools, in_calls);
   if (asks_for_memory(now, in_flight)) {
@@ -92,27 +90,15 @@ void Registry::tick(Instant now) {
   const double pressure = decision::memory_pressure(memory);
   memory_pressure_.store(pressure, std::memory_order_relaxed);
   // The fleet's nodes test together: at marks of the wall clock.
-  bool in_trouble = false;
   const Duration wall = std::chrono::system_clock::now().time_since_epoch();
-
-  for (const UpstreamAccess::Ticked& ticked : ticked_) {
-    // What may be in or waiting for it is bounded by memory; the policy's max bounds only what is in it.
-    const auto& [calls, min, share] = ticked.load;
-    const int most =
-        decision::bulkhead(share, min, std::numeric_limits<int>::max(), for_requests, (in_flight - calls) * each, each);
-    const std::string& name = ticked.upstream->name();
-    const UpstreamAccess::Asks asks = UpstreamAccess::tick(*ticked.upstream, {.now = now,
-                                                                              .wall = wall,
-                                                                              .memory_pressure = pressure,
-                                                                              .bulkhead = most,
-                                                                              .run_delay = run_delay,
-                                                                              .may_test = calendar_.may_test(name)});
-    in_trouble = in_trouble || asks.in_trouble || asks.testing;
-    if (asks.wants_test || asks.testing) calendar_.ask(name, asks.testing, wall);
-  }
-  tick_watching({.now = now, .wall = wall, .memory_pressure = pressure, .bulkhead = 0, .run_delay = run_delay},
-                {.for_requests = for_requests, .each = each, .in_flight = in_flight});
-  calendar_.resolve();
+  const NodeTick tick{
+      .tick = {.now = now, .wall = wall, .memory_pressure = pressure, .bulkhead = 0, .run_delay = run_delay},
+      .memory = for_requests,
+      .in_flight = in_flight,
+      .bytes_per_request = each,
+  };
+  const bool in_trouble = ticker_.tick(tick);
+  tick_watching(tick);
   in_trouble_.store(in_trouble, std::memory_order_relaxed);
   for (Pool* pool : ticked_pools_) {
     // Of less memory than the pools were promised, each has its share.
@@ -122,11 +108,10 @@ void Registry::tick(Instant now) {
 }
 
 // A version that comes meanwhile is listed by the next tick.
-void Registry::list_ticked() {
+void Registry::list_ticked(Instant now) {
   const std::uint64_t version = revision();
   ticked_pools_ = pools();
-  ticked_.clear();
-  for (Upstream* upstream : upstreams()) ticked_.push_back({.upstream = upstream, .load = {}});
+  ticker_.list(upstreams(), now);
   ticked_version_ = version;
 }
 

@@ -1,24 +1,17 @@
-#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "penstock/decision/pool_sizing.h"
 #include "runtime/registry.h"
 #include "runtime/upstream/upstream_access.h"
 
 // What a policy in SHADOW beside the one in force decides and exports.
 namespace penstock {
 
-void Registry::tick_watching(decision::UpstreamGuard::Tick tick, const Memory& memory) {
+void Registry::tick_watching(const NodeTick& tick) {
   if (!watched_.load(std::memory_order_relaxed)) return;
-  for (const UpstreamAccess::Ticked& ticked : ticked_) {
-    const auto watching = UpstreamAccess::watching(*ticked.upstream);
-    if (!watching) continue;
-    tick.bulkhead =
-        decision::bulkhead(watching->memory_share, watching->min, std::numeric_limits<int>::max(), memory.for_requests,
-                           (memory.in_flight - ticked.load.calls) * memory.each, memory.each);
-    for (const NodeDecision& decision : UpstreamAccess::tick_watching(*ticked.upstream, tick)) record(decision);
+  for (Upstream* upstream : ticker_.upstreams()) {
+    for (const NodeDecision& decision : UpstreamAccess::tick_watching(*upstream, tick)) record(decision);
   }
 }
 

@@ -111,8 +111,9 @@ bool Upstream::try_retry() {
 const std::string& Upstream::name() const { return state_->name; }
 
 int Upstream::limit() const {
-  std::lock_guard guard(state_->lock);
-  return state_->guard.limit();
+  int limit = 0;
+  state_->locked(*this, std::chrono::steady_clock::now(), [&](State::Effects&) { limit = state_->guard.limit(); });
+  return limit;
 }
 
 int Upstream::in_flight() const {

@@ -4,7 +4,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "penstock/decision/prefetch.h"
 #include "runtime/upstream/upstream_state.h"
 
 namespace penstock {
@@ -48,21 +47,24 @@ std::optional<WatchingGuard::Stats> UpstreamAccess::watching(const Upstream& ups
   return watching->stats();
 }
 
-std::vector<NodeDecision> UpstreamAccess::tick_watching(Upstream& upstream, const decision::UpstreamGuard::Tick& tick) {
+std::vector<NodeDecision> UpstreamAccess::tick_watching(Upstream& upstream, const NodeTick& tick) {
   Upstream::State& state = *upstream.state_;
   const auto watching = state.watching();
   if (!watching) return {};
   bool tests = true;
   Duration expected{};
+  int calls = 0;
   {
     std::lock_guard guard(state.lock);
     const decision::LimitPolicy& limit = state.guard.policy().limit;
     tests = state.only_watched || (!state.guard.fleet_leads() && (limit.mode != decision::LimitMode::adaptive ||
                                                                   limit.knee_test != decision::KneeTest::act));
     expected = state.guard.signals().expected_latency();
+    calls = state.guard.in_flight() + state.guard.waiting();
   }
   watching->expect(expected);
-  return watching->tick(tick, tests);
+  const WatchingGuard::Stats by = watching->stats();
+  return watching->tick(tick.of(by.memory_share, by.min, calls), tests);
 }
 
 void UpstreamAccess::set_shares(Upstream& upstream, const std::vector<double>& weights) {
@@ -70,39 +72,9 @@ void UpstreamAccess::set_shares(Upstream& upstream, const std::vector<double>& w
   upstream.state_->guard.set_shares(weights);
 }
 
-// Ten times a second little of this is in a cache. While one upstream is looked at, the processor fetches what is told
-// of the next ones, step by step, as each step knows where the following one is.
-int UpstreamAccess::load(std::vector<Ticked>& ticked, Instant now) {
-  constexpr std::size_t kAhead = 4;
-  int calls = 0;
-  const std::size_t count = ticked.size();
-  for (std::size_t i = 0; i < count + 4 * kAhead; ++i) {
-    if (i < count) __builtin_prefetch(ticked[i].upstream);
-    if (const std::size_t at = i - kAhead; at < count) ticked[at].upstream->state_->prefetch();
-    if (const std::size_t at = i - 2 * kAhead; at < count) ticked[at].upstream->state_->prefetch_parts(now);
-    if (const std::size_t at = i - 3 * kAhead; at < count) ticked[at].upstream->state_->prefetch_aged(now);
-    const std::size_t at = i - 4 * kAhead;
-    if (at >= count) continue;
-    Upstream::State& state = *ticked[at].upstream->state_;
-    // What there is to tell is told by the tick that follows.
-    Upstream::State::Effects effects;
-    std::lock_guard guard(state.lock);
-    state.sweep_and_age(now, effects.decided);
-    const decision::UpstreamPolicy& policy = state.guard.policy();
-    ticked[at].load = {state.guard.in_flight() + state.guard.waiting(), policy.limit.min, policy.memory_share};
-    calls += ticked[at].load.calls;
-  }
-  return calls;
-}
-
-UpstreamAccess::Asks UpstreamAccess::tick(Upstream& upstream, const decision::UpstreamGuard::Tick& tick) {
+void UpstreamAccess::tick(Upstream& upstream, const decision::UpstreamGuard::Tick& tick) {
   Upstream::State& state = *upstream.state_;
-  Asks asks{};
-  state.locked(upstream, tick.now, [&](auto& effects) {
-    state.tick(tick, effects);
-    asks = {state.guard.cause_test().wants_test(), state.guard.cause_test().testing(), state.in_trouble()};
-  });
-  return asks;
+  state.locked(upstream, tick.now, [&](auto& effects) { state.tick(tick, effects); });
 }
 
 void UpstreamAccess::set_directive(Upstream& upstream, std::optional<int> limit, Instant now, bool tight,

@@ -18,6 +18,8 @@
 
 namespace penstock {
 
+struct NodeTick;
+
 // What the registry does with upstreams beyond their public interface. Thread-safe like it.
 struct UpstreamAccess {
   // Called without any lock, on the thread on which it was decided; may be unset.
@@ -36,33 +38,14 @@ struct UpstreamAccess {
   static void watch(Upstream& upstream, const std::string& policy, const decision::UpstreamPolicy* given, bool only);
   // Unset: nobody watches.
   static std::optional<WatchingGuard::Stats> watching(const Upstream& upstream);
-  // After tick(), with the same but for a bulkhead by the watching policy.
-  static std::vector<NodeDecision> tick_watching(Upstream& upstream, const decision::UpstreamGuard::Tick& tick);
+  // After the ticker's tick, with the same.
+  static std::vector<NodeDecision> tick_watching(Upstream& upstream, const NodeTick& tick);
   // Who has which share of the places when they are short: decision/shares.h.
   static void set_shares(Upstream& upstream, const std::vector<double>& weights);
-  // What the ticker weighs it by; the first half of its tick.
-  struct Load {
-    // In it or waiting for it.
-    int calls;
-    // Of the policy.
-    int min;
-    double memory_share;
-  };
-  // One of those that are ticked together.
-  struct Ticked {
-    Upstream* upstream;
-    Load load;
-  };
-  // Of all of them. Returns the sum of the calls.
-  static int load(std::vector<Ticked>& ticked, Instant now);
-  struct Asks {
-    bool wants_test;
-    bool testing;
-    bool in_trouble;
-  };
-  // Every 100 ms. Whether it wants to be tested for the cause of its slowness, or is; whether it is much slower than
-  // usual.
-  static Asks tick(Upstream& upstream, const decision::UpstreamGuard::Tick& tick);
+  // Those of a node, every 100 ms: upstream_ticker.h.
+  class Ticker;
+  // One that no ticker has.
+  static void tick(Upstream& upstream, const decision::UpstreamGuard::Tick& tick);
 
   // A lease's limit; unset: the policy's. See decision::UpstreamGuard::set_directive().
   static void set_directive(Upstream& upstream, std::optional<int> limit, Instant now, bool tight = true,

@@ -196,6 +196,62 @@ void Upstream::State::tick(const decision::UpstreamGuard::Tick& tick, Effects& e
   guard.tick(tick, effects.decided);
 }
 
+void Upstream::State::enlist(const NodeTicks& ticks, std::atomic<bool>& awake, Effects& effects) {
+  if (ticks_ != nullptr) catch_up(effects);
+  made_ = ticks.latest();
+  ticks_ = &ticks;
+  awake_ = &awake;
+  wake();
+}
+
+void Upstream::State::wake() {
+  asleep_ = false;
+  awake_->store(true, std::memory_order_relaxed);
+}
+
+void Upstream::State::catch_up(Effects& effects) {
+  ticks_->for_each_after(made_, [&](const NodeTick& missed) {
+    guard.tick(own(missed), effects.decided);
+    settle(effects, missed.tick.now);
+  });
+}
+
+int Upstream::State::collect_awake(const Upstream& upstream, std::uint64_t before, Instant now) {
+  {
+    Effects effects;
+    std::lock_guard held(lock);
+    if (asleep_) return 0;
+    if (!behind(before)) {
+      sweep_and_age(now, effects.decided);
+      return calls();
+    }
+  }
+  // Woken in the very moment when its ticker thought that it slept.
+  int after = 0;
+  locked(upstream, now, [&](Effects& effects) {
+    catch_up(effects);
+    sweep_and_age(now, effects.decided);
+    after = calls();
+  });
+  return after;
+}
+
+void Upstream::State::tick(const NodeTick& tick, std::uint64_t number, bool may_test, Effects& effects) {
+  // Somebody woke it after this tick had been added.
+  if (!behind(number)) return;
+  made_ = number;
+  decision::UpstreamGuard::Tick given = own(tick);
+  given.may_test = may_test;
+  this->tick(given, effects);
+  const std::int64_t attempts = guard.signals().now().attempts;
+  if (std::exchange(attempts_, attempts) != attempts || !guard.idle(given.now)) return;
+  // What comes from now on has to wake it.
+  sweep(true, given.now, effects.decided);
+  if (!idle(given.now)) return;
+  asleep_ = true;
+  awake_->store(false, std::memory_order_relaxed);
+}
+
 Runtime::UpstreamStats Upstream::State::stats(Instant at) const {
   const auto count = [&](CallOutcome outcome) { return counts[static_cast<std::size_t>(outcome)]; };
   const decision::UpstreamCounts counted = guard.counts(at);

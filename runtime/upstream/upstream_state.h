@@ -19,6 +19,7 @@
 #include "penstock/upstream.h"
 #include "runtime/admission/waiting.h"
 #include "runtime/telemetry/shards.h"
+#include "runtime/upstream/node_ticks.h"
 #include "runtime/upstream/upstream_access.h"
 #include "runtime/upstream/watching_guard.h"
 
@@ -63,8 +64,10 @@ struct Upstream::State {
     {
       Effects effects;
       std::lock_guard guard(lock);
+      if (asleep_) catch_up(effects);
       change(effects);
       settle(effects, at);
+      if (asleep_ && !idle(at)) wake();
       told.transitions.swap(effects.transitions);
       told.decisions.swap(effects.decisions);
     }
@@ -92,12 +95,23 @@ struct Upstream::State {
   bool open_shard(Instant at);
   // Has the guard judge, after sweep_and_age() of this very moment.
   void tick(const decision::UpstreamGuard::Tick& tick, Effects& effects);
+  // From now on it may sleep, with `awake` telling its ticker whether it does, and makes the ticks after the latest.
+  // Both live as long as it is ticked.
+  void enlist(const NodeTicks& ticks, std::atomic<bool>& awake, Effects& effects);
+  // Makes the ticks that it has not made.
+  void catch_up(Effects& effects);
+  bool behind(std::uint64_t number) const { return made_ < number; }
+  // Of one that is awake, its ticker's tick, of that number. If nobody has called it of late it sleeps from then on.
+  void tick(const NodeTick& tick, std::uint64_t number, bool may_test, Effects& effects);
   Runtime::UpstreamStats stats(Instant at) const;
   // Much slower than usual, or under test for the cause. Of an upstream that nobody calls nothing is known.
   bool in_trouble() const {
     return guard.cause_test().unusual() || (guard.signals().in_trouble() && guard.in_flight() + guard.waiting() > 0);
   }
 
+  // Without the lock: the first half of its ticker's tick, the one after number `before`. What there is to tell of it
+  // is told by the second. Returns the calls that are in flight or wait.
+  int collect_awake(const Upstream& upstream, std::uint64_t before, Instant now);
   // For who ticks many: asks the processor for what a tick is going to read, in three steps, each of which reads what
   // the one before asked for. Without the lock, but not beside tick().
   void prefetch() const;
@@ -125,6 +139,12 @@ struct Upstream::State {
   // Which shards for_each_used() is about, a bit each; changes under the lock.
   std::array<std::atomic<std::uint64_t>, (telemetry::kMostShards + kWord - 1) / kWord> used_{};
   Instant aged_{};
+  // Null: it never sleeps. The latest tick that it has made, and who had called it by then.
+  const NodeTicks* ticks_ = nullptr;
+  std::atomic<bool>* awake_ = nullptr;
+  std::uint64_t made_ = 0;
+  std::int64_t attempts_ = 0;
+  bool asleep_ = false;
   // Of the ticker: calls live long enough to be aged one by one.
   bool ages_ = false;
   // As they were when it was last settled.
@@ -157,6 +177,15 @@ struct Upstream::State {
   // Takes in what an open shard counted; what it has of places beyond `kept` is returned.
   int collect(Shard& shard, int kept, Instant at);
   Shard& mine() const { return shards[telemetry::shard().index]; }
+  // Of the node's, this upstream's own.
+  decision::UpstreamGuard::Tick own(const NodeTick& tick) const {
+    const decision::UpstreamPolicy& policy = guard.policy();
+    return tick.of(policy.memory_share, policy.limit.min, calls());
+  }
+  // In it or waiting for it.
+  int calls() const { return guard.in_flight() + guard.waiting(); }
+  bool idle(Instant at) const { return open_shards == 0 && guard.idle(at); }
+  void wake();
   // Both are part of the end of a call, which cannot fail: what there is no memory for is not told.
   void settle(Effects& effects, Instant at) noexcept;
   void tell(const Upstream& upstream, const Effects& effects) const noexcept;

@@ -85,6 +85,9 @@ class CircuitBreaker {
   // Ages the calls in flight and decides. Call every 100 ms. memory_pressure in [0,1]: 0 is plenty, 1 is none left.
   void tick(Instant now, double memory_pressure);
 
+  // Of one without calls in flight: closed, and no tick will open it before a call comes.
+  bool idle(Instant now) const;
+
   // Forces a state until told otherwise; `reason` is logged.
   void force(BreakerForce force, std::string reason, Instant now);
   // Opens now; probes may close it again.

@@ -93,6 +93,9 @@ class UpstreamGuard {
   // Every 100 ms. The limit may fall: an owner with lanes has collected them before, and takes the places that they
   // hold back, if places() fell, before it lets anybody else decide.
   void tick(const Tick& tick, Verdicts& decided);
+  // Nobody calls it, and all is well: until somebody does, ticks decide nothing but the limit. An owner may make them
+  // then, with what they would have been given, before anything else.
+  bool idle(Instant now) const;
   // For owners of many: what a tick is going to read, in three steps, each of which reads what the one before asked
   // for. The first two may run beside anything but tick(). The third returns whether there was anything to read.
   void prefetch() const;
