@@ -2,7 +2,6 @@
 #include <sys/uio.h>
 
 #include <algorithm>
-#include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <new>
@@ -17,12 +16,8 @@ namespace {
 
 using boost::system::error_code;
 
-constexpr std::size_t kReceive = 64 * 1024;
 // What a client sends after the last word to it: beyond, the connection is reset.
 constexpr std::uint32_t kLingerBytes = 1024 * 1024;
-
-// What the connections of a thread receive into, and answer from.
-constinit thread_local std::array<char, kReceive> received{};
 
 bool would_block(const error_code& ec) { return ec == boost::asio::error::would_block; }
 
@@ -30,13 +25,13 @@ bool would_block(const error_code& ec) { return ec == boost::asio::error::would_
 
 void Connection::collect_header() noexcept {
   error_code ec;
-  const std::size_t n = socket().try_read(received.data(), received.size(), ec);
+  const std::size_t n = socket().try_read(thread_.received.get(), ServerThread::kReceive, ec);
   if (would_block(ec)) return;
   // A client that left may still be answered.
   if (ec) return start();
   const std::size_t before = own_.size() - std::min<std::size_t>(own_.size(), 3);
   try {
-    append_input(received.data(), n);
+    append_input(thread_.received.get(), n);
   } catch (const std::bad_alloc&) {
     return close();
   }
@@ -47,7 +42,7 @@ void Connection::collect_header() noexcept {
 void Connection::discard() noexcept {
   while (true) {
     error_code ec;
-    const std::size_t n = socket().try_read(received.data(), received.size(), ec);
+    const std::size_t n = socket().try_read(thread_.received.get(), ServerThread::kReceive, ec);
     if (would_block(ec)) return;
     discarded_ += static_cast<std::uint32_t>(n);
     if (ec || discarded_ > kLingerBytes) return close();
@@ -103,20 +98,20 @@ void Connection::append_input(const char* data, std::size_t size) {
 }
 
 void Connection::receive_now(error_code& ec) {
-  const std::size_t n = socket().try_read(received.data(), received.size(), ec);
-  if (!ec) input_ = {received.data(), n};
+  const std::size_t n = socket().try_read(thread_.received.get(), ServerThread::kReceive, ec);
+  if (!ec) input_ = {thread_.received.get(), n};
 }
 
 void Connection::receive(Duration timeout, error_code& ec) {
   keep_input();
   stream().set_io_timeout(timeout);
   // Nothing waits between the system call and here.
-  const std::size_t n = stream().read_some(boost::asio::buffer(received), ec);
+  const std::size_t n = stream().read_some(boost::asio::buffer(thread_.received.get(), ServerThread::kReceive), ec);
   if (ec) return;
   if (own_.empty()) {
-    input_ = {received.data(), n};
+    input_ = {thread_.received.get(), n};
   } else {
-    append_input(received.data(), n);
+    append_input(thread_.received.get(), n);
   }
 }
 

@@ -66,6 +66,9 @@ class ServerThread {
   void give_account(std::shared_ptr<fiber::RequestAccount> account);
 
   ServerState& server;
+  // What its connections receive into, and answer from. Not thread_local: each plain thread would have it on its stack.
+  static constexpr std::size_t kReceive = 64 * 1024;
+  const std::unique_ptr<char[]> received = std::make_unique_for_overwrite<char[]>(kReceive);
   // Its acceptor has not ended.
   bool accepting = false;
   bool draining = false;

@@ -1,6 +1,7 @@
 #include "runtime/http/trace_context.h"
 
 #include <algorithm>
+#include <memory>
 #include <random>
 
 namespace penstock::http {
@@ -66,9 +67,9 @@ std::string TraceContext::header(const std::array<std::uint8_t, 8>& span_id) con
 }
 
 std::array<std::uint8_t, 8> new_span_id() {
-  static thread_local std::mt19937_64 random{std::random_device{}()};
+  static thread_local const auto random = std::make_unique<std::mt19937_64>(std::random_device{}());
   std::uint64_t bits;
-  do bits = random();
+  do bits = (*random)();
   while (bits == 0);
   std::array<std::uint8_t, 8> id;
   for (std::uint8_t& byte : id) {

@@ -4,32 +4,41 @@
 
 namespace penstock::interpose {
 
-// The definition of that name that comes after ours. Ends the process when there is none.
-void* find_real(const char* name) noexcept;
+// A function of the C library that is interposed. Found when this library is loaded, or, if used before that, at the
+// first use: looking for a symbol takes more stack than some threads have, and no signal handler may do it.
+class RealName {
+ public:
+  // Leaves it for the first use when there is none.
+  void find_early() const noexcept;
 
-// A function of the C library that is interposed: calls the plain one. Usable before any constructor has run, and from
-// signal handlers once it was used.
+ protected:
+  constexpr explicit RealName(const char* name) noexcept : name_(name) {}
+  void* address() const noexcept {
+    void* found = address_.load(std::memory_order_relaxed);
+    if (found == nullptr) [[unlikely]]
+      found = find();
+    return found;
+  }
+
+ private:
+  // Ends the process when there is none.
+  void* find() const noexcept;
+
+  const char* const name_;
+  mutable std::atomic<void*> address_{nullptr};
+};
+
+// Calls the plain one. Usable before any constructor has run.
 template <class F>
 class Real;
 
 template <class R, class... A>
-class Real<R(A...)> {
+class Real<R(A...)> : public RealName {
  public:
   using Function = R(A...);
-  constexpr explicit Real(const char* name) noexcept : name_(name) {}
+  constexpr explicit Real(const char* name) noexcept : RealName(name) {}
   R operator()(A... arguments) const { return get()(arguments...); }
-  Function* get() const noexcept {
-    Function* function = function_.load(std::memory_order_relaxed);
-    if (function == nullptr) [[unlikely]] {
-      function = reinterpret_cast<Function*>(find_real(name_));
-      function_.store(function, std::memory_order_relaxed);
-    }
-    return function;
-  }
-
- private:
-  const char* const name_;
-  mutable std::atomic<Function*> function_{nullptr};
+  Function* get() const noexcept { return reinterpret_cast<Function*>(address()); }
 };
 
 template <class R, class... A>
@@ -40,22 +49,11 @@ class Real<R(A...) noexcept> : public Real<R(A...)> {
 
 // With variable arguments, of which at most one is used: anything that fits in a register.
 template <class R, class... A>
-class Real<R(A..., ...)> {
+class Real<R(A..., ...)> : public RealName {
  public:
   using Function = R(A..., ...);
-  constexpr explicit Real(const char* name) noexcept : name_(name) {}
-  R operator()(A... arguments, void* last) const {
-    Function* function = function_.load(std::memory_order_relaxed);
-    if (function == nullptr) [[unlikely]] {
-      function = reinterpret_cast<Function*>(find_real(name_));
-      function_.store(function, std::memory_order_relaxed);
-    }
-    return function(arguments..., last);
-  }
-
- private:
-  const char* const name_;
-  mutable std::atomic<Function*> function_{nullptr};
+  constexpr explicit Real(const char* name) noexcept : RealName(name) {}
+  R operator()(A... arguments, void* last) const { return reinterpret_cast<Function*>(address())(arguments..., last); }
 };
 
 template <class R, class... A>
@@ -66,8 +64,14 @@ class Real<R(A..., ...) noexcept> : public Real<R(A..., ...)> {
 
 }  // namespace penstock::interpose
 
+// A Real of that name is found when the library is loaded: the linker makes an array of what lies in the section.
+#define PENSTOCK_FOUND_EARLY(real)                                                                                    \
+  [[gnu::used, gnu::section("penstock_real")]] static const penstock::interpose::RealName* const found_early_##real = \
+      &(real);
+
 // Declares the plain function of that name in namespace real.
 #define PENSTOCK_REAL(name)                            \
   namespace penstock::interpose::real {                \
   inline constinit Real<decltype(::name)> name{#name}; \
+  PENSTOCK_FOUND_EARLY(name)                           \
   }

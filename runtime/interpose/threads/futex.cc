@@ -25,6 +25,7 @@ namespace penstock::interpose {
 namespace {
 
 constinit Real<long(long, long, long, long, long, long, long)> real_syscall{"syscall"};
+PENSTOCK_FOUND_EARLY(real_syscall)
 
 long fail(int error) noexcept {
   errno = error;

@@ -25,12 +25,11 @@ constinit Real<Jump> real_plain_longjmp{"_longjmp"};
 constinit Real<Jump> real_siglongjmp{"siglongjmp"};
 constinit Real<Jump> real_checked_longjmp{"__longjmp_chk"};
 constinit Real<int(__jmp_buf_tag*, int)> real_sigsetjmp{"__sigsetjmp"};
-
-// Handlers jump, and must not look for symbols.
-[[gnu::constructor]] void find_all() noexcept {
-  for (const auto* one : {&real_longjmp, &real_plain_longjmp, &real_siglongjmp, &real_checked_longjmp}) one->get();
-  real_sigsetjmp.get();
-}
+PENSTOCK_FOUND_EARLY(real_longjmp)
+PENSTOCK_FOUND_EARLY(real_plain_longjmp)
+PENSTOCK_FOUND_EARLY(real_siglongjmp)
+PENSTOCK_FOUND_EARLY(real_checked_longjmp)
+PENSTOCK_FOUND_EARLY(real_sigsetjmp)
 
 // Of the mask that a buffer keeps the C library uses the kernel's part. The end of the rest is ours.
 struct Saved {

@@ -28,6 +28,7 @@ namespace penstock::interpose {
 namespace {
 
 constinit Real<int(int, const struct sigaction*, struct sigaction*)> real_sigaction{"sigaction"};
+PENSTOCK_FOUND_EARLY(real_sigaction)
 constinit std::atomic<bool> keeping{false};
 
 // Written by sigaction(), read by handlers: whole, since a handler that comes in between reads again.

@@ -28,6 +28,9 @@ struct Place {
 constinit Real<void*(Place*)> real_tls_get_addr{"__tls_get_addr"};
 constinit Real<int(void (*)(void*), void*, void*)> real_thread_atexit{"__cxa_thread_atexit_impl"};
 constinit Real<void(int)> real_exit{"exit"};
+PENSTOCK_FOUND_EARLY(real_tls_get_addr)
+PENSTOCK_FOUND_EARLY(real_thread_atexit)
+PENSTOCK_FOUND_EARLY(real_exit)
 
 constexpr std::size_t kMostModules = 512;
 

@@ -38,6 +38,7 @@ namespace penstock::interpose {
 namespace {
 
 constinit Real<void(void*)> real_exit{"pthread_exit"};
+PENSTOCK_FOUND_EARLY(real_exit)
 
 // A thread of the C library, joined by a fiber: nobody tells of its end.
 int join_plain(pthread_t handle, void** result, Instant until) {

@@ -67,6 +67,11 @@ constinit Real<void(__pthread_unwind_buf_t*)> unregister_cancel{"__pthread_unreg
 constinit Real<void(__pthread_unwind_buf_t*)> register_cancel_defer{"__pthread_register_cancel_defer"};
 constinit Real<void(__pthread_unwind_buf_t*)> unregister_cancel_restore{"__pthread_unregister_cancel_restore"};
 constinit Real<void(__pthread_unwind_buf_t*)> unwind_next{"__pthread_unwind_next"};
+PENSTOCK_FOUND_EARLY(register_cancel)
+PENSTOCK_FOUND_EARLY(unregister_cancel)
+PENSTOCK_FOUND_EARLY(register_cancel_defer)
+PENSTOCK_FOUND_EARLY(unregister_cancel_restore)
+PENSTOCK_FOUND_EARLY(unwind_next)
 }  // namespace penstock::interpose::real
 
 using namespace penstock::interpose;

@@ -103,6 +103,12 @@ class Unchanged(unittest.TestCase):
     def test_thread_local_data_of_the_program(self):
         self.assert_unchanged(os.path.join(FOLDER, "own_thread_data"), "bytes of thread_local data")
 
+    def test_thread_local_data_of_a_library(self):
+        # Its threads are as small as can be, and what is loaded beside leaves them enough of their stacks.
+        ran = run(RUN, os.path.join(FOLDER, "small_stacks"))
+        self.assertEqual((ran.returncode, ran.stdout), (0, "42\n"), ran.stderr)
+        self.assertRegex(ran.stderr, "threads stay threads of the kernel: .*library_with_kernel_data.* thread_local data")
+
     def test_static_program(self):
         self.assert_unchanged(os.path.join(FOLDER, "static_program"), "linked statically")
 
