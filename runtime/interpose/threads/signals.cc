@@ -63,7 +63,37 @@ bool in_own_code(const void* context) noexcept {
                      [at](const Range& range) { return at >= range.begin && at < range.end; });
 }
 
-// How often each has come and was not yet handled, and what was told of it last.
+// What has come for a fiber to be told, in order: of a thread, whose handlers add to it, one inside another, and whose
+// dispatcher takes from it. Signals of real time are each told of by themselves.
+class Queue {
+ public:
+  struct One {
+    int number;
+    siginfo_t info;
+  };
+  // False: it is full.
+  bool add(int number, const siginfo_t& info) noexcept {
+    if (added_.load(std::memory_order_relaxed) - taken_ >= kSize - kInside) return false;
+    ring_[added_.fetch_add(1) % kSize] = {number, info};
+    return true;
+  }
+  bool take(One& one) noexcept {
+    if (taken_ == added_.load()) return false;
+    one = ring_[taken_ % kSize];
+    taken_ = taken_ + 1;
+    return true;
+  }
+
+ private:
+  static constexpr unsigned kSize = 128;
+  // Handlers that may be about to add at the same time.
+  static constexpr unsigned kInside = 32;
+  std::array<One, kSize> ring_;
+  std::atomic<unsigned> added_{0};
+  volatile unsigned taken_ = 0;
+};
+
+// How often each of the others has come and was not yet handled, and what was told of it last.
 struct Arrived {
   std::atomic<unsigned> times{0};
   siginfo_t info;
@@ -74,6 +104,7 @@ struct Signals {
   explicit Signals(std::shared_ptr<fiber::Inbox> inbox) : home(std::move(inbox)) {}
   const std::shared_ptr<fiber::Inbox> home;
   std::array<Arrived, NSIG> arrived{};
+  Queue queue;
   // Who blocks each, of how many.
   std::array<unsigned, NSIG> blocked_by{};
   unsigned threads = 0;
@@ -178,21 +209,24 @@ ProgramThread* taker_of(int number) noexcept {
   return nullptr;
 }
 
+void deliver(int number, const siginfo_t& info) noexcept {
+  ProgramThread* thread = taker_of(number);
+  if (thread == nullptr && is_first()) thread = ProgramThread::first_one();
+  if (thread != nullptr) {
+    thread->take_signal(number, info);
+  } else {
+    // Whoever did not block it has ended meanwhile.
+    real::pthread_kill(ProgramThread::first_one()->handle(), number);
+  }
+}
+
 // On the dispatcher.
-void deliver() noexcept {
+void deliver_all() noexcept {
   for (int number = 1; number < NSIG; ++number) {
     Arrived& signal = mine->arrived[static_cast<std::size_t>(number)];
-    for (unsigned left = signal.times.exchange(0); left != 0; --left) {
-      ProgramThread* thread = taker_of(number);
-      if (thread == nullptr && is_first()) thread = ProgramThread::first_one();
-      if (thread != nullptr) {
-        thread->take_signal(number, signal.info);
-      } else {
-        // Whoever did not block it has ended meanwhile.
-        real::pthread_kill(ProgramThread::first_one()->handle(), number);
-      }
-    }
+    for (unsigned left = signal.times.exchange(0); left != 0; --left) deliver(number, signal.info);
   }
+  for (Queue::One one; mine->queue.take(one);) deliver(one.number, one.info);
 }
 
 bool may_run_here(int number, const void* context) noexcept {
@@ -208,10 +242,12 @@ void come(int number, siginfo_t* info, void* context) noexcept {
   if (mine == nullptr || fiber::Scheduler::current() == nullptr || may_run_here(number, context)) {
     run_handler_here(number, info, *static_cast<ucontext_t*>(context));
   } else {
-    Arrived& signal = mine->arrived[static_cast<std::size_t>(number)];
-    signal.info = *info;
-    signal.times.fetch_add(1);
-    mine->home->interrupt(deliver);
+    if (number < SIGRTMIN || !mine->queue.add(number, *info)) {
+      Arrived& signal = mine->arrived[static_cast<std::size_t>(number)];
+      signal.info = *info;
+      signal.times.fetch_add(1);
+    }
+    mine->home->interrupt(deliver_all);
   }
   errno = error;
 }

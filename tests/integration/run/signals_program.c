@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 // Handlers that jump, and functions for signals from before POSIX, in a program with threads that wait. Prints what it
@@ -116,6 +117,31 @@ static void old_functions(void) {
   printf("held: %d\n", sigset(SIGUSR1, count) == SIG_HOLD);
 }
 
+static volatile int values[64];
+static volatile int next_value;
+static void keep_value(int number, siginfo_t* info, void* context) {
+  (void)number;
+  (void)context;
+  values[next_value++] = info->si_value.sival_int;
+}
+
+// From another process, while all threads wait.
+static void each_has_its_value(void) {
+  const struct sigaction action = {.sa_sigaction = keep_value, .sa_flags = SA_SIGINFO};
+  sigaction(SIGRTMIN + 1, &action, NULL);
+  const pid_t me = getpid();
+  const pid_t child = fork();
+  if (child == 0) {
+    for (int i = 0; i < 64; ++i) sigqueue(me, SIGRTMIN + 1, (union sigval){.sival_int = i});
+    _exit(0);
+  }
+  while (next_value < 64) usleep(1000);
+  waitpid(child, NULL, 0);
+  int sum = 0;
+  for (int i = 0; i < 64; ++i) sum += values[i];
+  printf("values: %d\n", sum);
+}
+
 static void* all(void* argument) {
   (void)argument;
   for (int i = 0; i < 3; ++i) {
@@ -136,12 +162,14 @@ int main(void) {
   sigemptyset(&set);
   sigaddset(&set, SIGALRM);
   sigaddset(&set, SIGUSR1);
+  sigaddset(&set, SIGRTMIN + 1);
   pthread_sigmask(SIG_BLOCK, &set, NULL);
   pthread_t threads[10];
   for (int i = 0; i < 10; ++i) pthread_create(&threads[i], NULL, wait_for_byte, fds);
   pthread_sigmask(SIG_UNBLOCK, &set, NULL);
   all(NULL);
   old_functions();
+  each_has_its_value();
   // Or for the only one that does not block them.
   pthread_sigmask(SIG_BLOCK, &set, NULL);
   sigset_t none;
