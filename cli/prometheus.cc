@@ -54,9 +54,19 @@ std::string encode(const std::string& text) {
   return out;
 }
 
+// Of an answer, on one line.
+std::string excerpt(std::string text) {
+  constexpr std::size_t kMost = 200;
+  if (text.size() > kMost) text = text.substr(0, kMost) + "...";
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < ' ' || static_cast<unsigned char>(c) > '~') c = ' ';
+  return text;
+}
+
 class Connection {
  public:
-  Connection(const Url& url, const std::string& shown, std::chrono::seconds timeout) : shown_(shown) {
+  Connection(const Url& url, const std::string& shown, std::chrono::seconds timeout)
+      : shown_(shown), deadline_(std::chrono::steady_clock::now() + timeout) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
@@ -91,17 +101,18 @@ class Connection {
       const ssize_t received = ::recv(socket_, part, sizeof part, 0);
       if (received < 0) fail();
       if (received == 0) return all;
+      if (std::chrono::steady_clock::now() >= deadline_) throw Failure(kUnreachable, shown_ + kLate);
       all.append(part, static_cast<std::size_t>(received));
       if (all.size() > kMostBytes) throw Failure(kFailed, shown_ + " answers more than 1 GiB: ask for less time");
     }
   }
 
  private:
+  static constexpr const char* kLate = " does not answer in time";
   [[noreturn]] void fail() {
     const int error = errno;
     close();
-    throw Failure(kUnreachable,
-                  shown_ + (error == EAGAIN ? " does not answer in time" : std::string(": ") + std::strerror(error)));
+    throw Failure(kUnreachable, shown_ + (error == EAGAIN ? kLate : std::string(": ") + std::strerror(error)));
   }
   void close() {
     if (socket_ >= 0) ::close(socket_);
@@ -109,6 +120,7 @@ class Connection {
   }
 
   const std::string& shown_;
+  const std::chrono::steady_clock::time_point deadline_;
   int socket_ = -1;
 };
 
@@ -127,7 +139,11 @@ std::string ask_prometheus(const std::string& url, const std::string& endpoint,
   std::string answer = connection.receive_all();
   const std::size_t body = answer.find("\r\n\r\n");
   if (!answer.starts_with("HTTP/1.") || body == std::string::npos) throw Failure(kFailed, url + " answers no HTTP");
-  return answer.substr(body + 4);
+  const std::string status = answer.substr(answer.find(' ') + 1, 3);
+  answer.erase(0, body + 4);
+  if (!status.starts_with('2') && !answer.starts_with('{'))
+    throw Failure(kFailed, url + " answers HTTP " + status + ": " + excerpt(answer));
+  return answer;
 }
 
 }  // namespace penstock::cli

@@ -243,7 +243,9 @@ void add_simulate(CLI::App& app, Session& session) {
       ->delimiter(',')
       ->type_name("NAME");
   command->add_option("--seeds", options->seeds, "Runs of each")->check(CLI::Range(1, 100000))->capture_default_str();
-  command->add_option("--first-seed", options->first_seed, "The others count on from it")->capture_default_str();
+  command->add_option("--first-seed", options->first_seed, "The others count on from it")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command->add_option("--threads", options->threads, "Runs at the same time. Default: as many as there are cores")
       ->check(CLI::Range(1, 1024));
   command->add_flag("--list", options->list, "Show the scenarios and rivals there are");

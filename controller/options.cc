@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <cstdint>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -23,6 +25,23 @@ absl::StatusOr<absl::Duration> duration(const std::string& flag, const std::stri
     return wrong(flag,
                  absl::StrCat("must be between ", absl::FormatDuration(least), " and ", absl::FormatDuration(most)));
   return value;
+}
+
+// http://HOST[:PORT][/PREFIX]
+bool is_http_url(std::string_view url) {
+  constexpr std::string_view kScheme = "http://";
+  if (!url.starts_with(kScheme)) return false;
+  std::string_view authority = url.substr(kScheme.size());
+  authority = authority.substr(0, authority.find('/'));
+  const std::size_t bracket = authority.find(']');
+  if (authority.starts_with('[') && bracket == std::string_view::npos) return false;
+  const std::size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
+  if (authority.substr(0, colon).empty()) return false;
+  if (colon == std::string_view::npos) return true;
+  const std::string_view digits = authority.substr(colon + 1);
+  std::uint16_t port = 0;
+  const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  return read.ec == std::errc{} && read.ptr == digits.data() + digits.size() && port > 0;
 }
 
 }  // namespace
@@ -93,8 +112,8 @@ absl::StatusOr<Settings> understand(const Options& options) {
   if (settings.roles.empty() && settings.tls())
     return wrong("--role", "with TLS at least one role is needed, or nobody may do anything");
 
-  if (!options.prometheus.empty() && !options.prometheus.starts_with("http://"))
-    return wrong("--prometheus", absl::StrCat("\"", options.prometheus, "\" is no http:// URL"));
+  if (!options.prometheus.empty() && !is_http_url(options.prometheus))
+    return wrong("--prometheus", absl::StrCat("\"", options.prometheus, "\" is not as in http://HOST:PORT"));
   settings.prometheus = options.prometheus;
   while (settings.prometheus.ends_with('/')) settings.prometheus.pop_back();
   if (options.data.empty()) return wrong("--data", "is required");

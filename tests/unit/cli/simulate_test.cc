@@ -60,6 +60,12 @@ TEST_F(SimulateTest, WhatThereIsNotIsNamed) {
   EXPECT_THAT(scenario.err, HasSubstr("did you mean blackhole?"));
 }
 
+TEST_F(SimulateTest, ASeedIsNoNegativeNumber) {
+  const Invocation seed = invoke({"simulate", "--scenario", "normal", "--first-seed", "-1"});
+  EXPECT_EQ(seed.exit_code, kUsage);
+  EXPECT_THAT(seed.err, testing::HasSubstr("--first-seed"));
+}
+
 TEST_F(SimulateTest, WrongScenariosAreRefusedWithTheirPlace) {
   const std::string file = write("wrong.yaml", "kind: Scenario\nname: wrong\nabout: Wrong.\nnodes: {coun: 3}\n");
   const Invocation refused = invoke({"simulate", "--scenario", file});

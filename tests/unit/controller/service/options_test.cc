@@ -93,8 +93,15 @@ TEST(Options, RefusesWhatItWouldHaveToGuess) {
   options.lease_ttl = "11m";
   EXPECT_NE(refusal(options).find("--lease-ttl: must be between 1s and 10m"), std::string::npos);
   options = plain();
-  options.prometheus = "ftp://x";
-  EXPECT_NE(refusal(options).find("--prometheus"), std::string::npos);
+  for (const char* url : {"ftp://x", "http://", "http://127.0.0.1:", "http://:9090", "http://x:0", "http://x:99999",
+                          "http://x:9o9", "http://[::1:9090"}) {
+    options.prometheus = url;
+    EXPECT_NE(refusal(options).find("--prometheus"), std::string::npos) << url;
+  }
+  for (const char* url : {"http://x", "http://x:9090/prefix/", "http://[::1]:9090", "http://[::1]"}) {
+    options.prometheus = url;
+    EXPECT_EQ(refusal(options), "") << url;
+  }
   options.prometheus = "";
   EXPECT_EQ(refusal(options), "");
 }
