@@ -171,6 +171,9 @@ void Upstream::State::prefetch() const {
 }
 
 void Upstream::State::prefetch_parts(Instant at) const {
+  // Whoever wakes it makes the ticks that it missed.
+  const std::unique_lock held(lock, std::try_to_lock);
+  if (!held) return;
   guard.prefetch_parts();
   bool used = false;
   for_each_used([&](const Shard& shard) {

@@ -113,7 +113,7 @@ struct Upstream::State {
   // is told by the second. Returns the calls that are in flight or wait.
   int collect_awake(const Upstream& upstream, std::uint64_t before, Instant now);
   // For who ticks many: asks the processor for what a tick is going to read, in three steps, each of which reads what
-  // the one before asked for. Without the lock, but not beside tick().
+  // the one before asked for. Called without the lock, by the ticker.
   void prefetch() const;
   void prefetch_parts(Instant at) const;
   void prefetch_aged(Instant at) const;
