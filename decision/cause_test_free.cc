@@ -278,7 +278,7 @@ bool CauseTest::excused(Step& step) {
   if (trough_.throughput > kBrokeOff * trough_.calls) return false;
   if (x < kCameBack * trough_.throughput || n < kAsMany * trough_.in_flight || n < kFewestInFlight) return false;
   const double more = kFastSeconds * (x - trough_.throughput);
-  if (more < kCameBackZ * std::sqrt(kFastSeconds * (x + trough_.throughput))) return false;
+  if (more <= kCameBackZ * std::sqrt(kFastSeconds * (x + trough_.throughput))) return false;
   evidence_.x_ref = trough_.throughput;
   evidence_.r = x / std::max(trough_.throughput, 1e-3);
   evidence_.f = n / std::max(trough_.in_flight, 1.0);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 
 #include "tests/unit/decision/plant.h"
@@ -407,6 +408,39 @@ TEST_F(ThrashingTest, WhatWasOverrunFindsItsKneeOnTheWayBackAndIsNotLedIntoThras
   EXPECT_EQ(test_.holds().verdict, Cause::ours);
   EXPECT_GE(answered_, 0.7 * 480 * 60);
   EXPECT_LE(most_, 48) << "twice the knee";
+}
+
+// Until the last answer is so long ago that nothing is left of the rate at which they came.
+TEST(CauseTest, SilenceIsNoThroughputThatCameBack) {
+  using namespace std::chrono_literals;
+  UpstreamSignals signals;
+  CauseTest test;
+  UpstreamCounts counts;
+  CauseContext context;
+  Instant now{1h};
+  const auto tick = [&] {
+    now += 100ms;
+    context.wall = now.time_since_epoch();
+    signals.tick(counts, test.unusual(), now);
+    test.tick(signals, context, now);
+  };
+  counts.in_flight = 12;
+  counts.mean_age = 25ms;
+  for (int i = 0; i < 200; ++i) {
+    counts.attempts += 24;
+    counts.ok += 24;
+    counts.latency += 24 * 50ms;
+    tick();
+  }
+  counts.in_flight = 20;
+  for (int i = 0; i < 400; ++i) {
+    counts.mean_age += 100ms;
+    tick();
+    while (const auto decision = test.take_decision()) {
+      EXPECT_NE(decision->verdict, Cause::theirs) << decision->sentence;
+      EXPECT_FALSE(std::isnan(decision->confidence));
+    }
+  }
 }
 
 }  // namespace
