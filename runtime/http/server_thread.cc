@@ -44,6 +44,7 @@ void ServerThread::keep() {
   try {
     while (!(server.ended.load() && !accepting && open_ == 0)) {
       sleep_for(period);
+      if (server.ended.load() && !draining) drain();
       expire(Stage::fresh, options.header_timeout);
       expire(Stage::partial, options.header_timeout);
       expire(Stage::idle, options.idle_timeout);

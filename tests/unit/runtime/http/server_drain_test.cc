@@ -3,11 +3,13 @@
 #include <atomic>
 #include <chrono>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "penstock/fiber.h"
 #include "tests/unit/runtime/http/raw_socket.h"
 #include "tests/unit/runtime/http/running_runtime.h"
 #include "tests/unit/runtime/net/certificates.h"
@@ -123,6 +125,31 @@ TEST_F(HttpDrain, WaitsForTheRestOfAHeaderThatIsOnItsWay) {
   EXPECT_TRUE(client.send(kGet.substr(10)));
   EXPECT_EQ(client.read_answer().status, 503);
   stopping.join();
+}
+
+TEST_F(HttpDrain, AServerThatIsDestroyedFinishesItsRequestsAndClosesItsConnections) {
+  server.emplace(*runtime, ServerOptions{.port = 0});
+  std::atomic<bool> held{false}, let{false};
+  server->route("GET", "/held", [&](const Request&) {
+    held = true;
+    while (!let) sleep_for(std::chrono::milliseconds(1));
+    return Response::text("held");
+  });
+  runtime.start();
+  RawSocket idle = RawSocket::connect(server->port());
+  ASSERT_EQ(idle.ask(kGet).status, 200);
+  RawSocket silent = RawSocket::connect(server->port());
+  RawSocket busy = RawSocket::connect(server->port());
+  ASSERT_TRUE(busy.send("GET /held HTTP/1.1\r\nHost: t\r\n\r\n"));
+  ASSERT_TRUE(eventually([&] { return held.load(); }));
+  server.reset();
+  EXPECT_TRUE(idle.closed_by_peer());
+  silent.read_to_end();
+  let = true;
+  const auto answer = busy.read_answer();
+  EXPECT_EQ(answer.body, "held");
+  EXPECT_NE(answer.head.find("\r\nConnection: close\r\n"), std::string::npos) << answer.head;
+  EXPECT_TRUE(busy.closed_by_peer());
 }
 
 TEST_F(HttpDrain, DoesNotWaitLongForHandshakes) {
