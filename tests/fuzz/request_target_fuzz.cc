@@ -37,9 +37,17 @@ FUZZ(text) {
   must(percent_decode(text, true).size() <= text.size());
   must(percent_decode(encode(text), true) == text);
 
+  const std::string canonical = canonical_path(path);
+  must(canonical_path(canonical) == canonical);
+  must(percent_decode(canonical, false) == percent_decode(path, false));
+  if (is_plain_path(path)) must(canonical == path);
+  must(percent_decode(percent_encode(text), true) == text);
+
   Router::Params params;
-  if (const Route* route = router().find(path, params)) {
-    must(path.starts_with('/'));
+  const Router::Found found = router().find(path, "GET", params);
+  must((found.route == nullptr) == (found.handler == nullptr));
+  if (const Route* route = found.route) {
+    must(canonical.starts_with('/'));
     for (const auto& [name, value] : params) must(!name.empty() && !value.empty());
     must(route->pattern.find('{') == std::string::npos ? params.empty() : !params.empty());
   } else {
