@@ -5,6 +5,7 @@
 
 #include "runtime/http/message.h"
 #include "runtime/http/request_target.h"
+#include "runtime/telemetry/utf8.h"
 
 namespace penstock::http {
 namespace {
@@ -53,6 +54,8 @@ void Router::add(std::string_view method, std::string_view pattern, RouteHandler
   if (!method.empty() && !is_token(method)) refuse(pattern, "malformed method");
   if (!pattern.starts_with('/')) refuse(pattern, "must begin with \"/\"");
   if (pattern.find_first_of(" \t\r\n?#") != pattern.npos) refuse(pattern, "must be a path");
+  // It is a label of metrics.
+  if (!telemetry::is_utf8(pattern)) refuse(pattern, "must be UTF-8");
   const auto star = pattern.find('*');
   const bool parameters = pattern.find_first_of("{}") != pattern.npos;
   if (star != pattern.npos && star + 1 != pattern.size()) refuse(pattern, "\"*\" may only be its end");
