@@ -51,22 +51,12 @@ void Registry::record(const Upstream& upstream, const decision::CircuitBreaker::
 
 void Registry::record(const NodeDecision& decision) {
   spdlog::warn("{}", to_json(decision));
-  if (!decision.policy.empty()) {
-    metrics_
-        .counter("penstock_shadow_decisions_total",
-                 "What a policy in SHADOW beside the one in force would have done on the node.",
-                 {{"kind", decision.kind},
-                  {"name", decision.name},
-                  {"action", decision.action},
-                  {"reason", decision.reason},
-                  {"verdict", decision.verdict}})
-        .add();
-    std::lock_guard guard(events_lock_);
-    return keep(decisions_, decision);
-  }
+  const bool watched = !decision.policy.empty();
   metrics_
-      .counter("penstock_node_decisions_total",
-               "What the node decided by itself, but for changes of breakers: penstock_breaker_transitions_total.",
+      .counter(watched ? "penstock_shadow_decisions_total" : "penstock_node_decisions_total",
+               watched ? "What a policy in SHADOW beside the one in force would have done on the node."
+                       : "What the node decided by itself, but for changes of breakers: "
+                         "penstock_breaker_transitions_total.",
                {{"kind", decision.kind},
                 {"name", decision.name},
                 {"action", decision.action},
