@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@ namespace penstock::controller {
 namespace {
 
 constexpr int kDecisionsShown = 20;
+// For the last one that was carried out.
+constexpr int kDecisionsSearched = 200;
 
 std::string seconds(decision::Duration duration) { return absl::StrFormat("%.3gs", decision::seconds(duration)); }
 
@@ -43,6 +46,12 @@ std::string breaker_word(v1::BreakerOverride breaker) {
 const BaselineView* find(const BaselineViews& views, const std::string& service, const std::string& name) {
   const auto found = views.find({service, name});
   return found == views.end() ? nullptr : &found->second;
+}
+
+bool names(const v1::PolicySpec& spec, const std::string& kind, const std::string& name) {
+  const auto named = [&](const auto& of) { return of.name() == name; };
+  if (kind == "pool") return name == "default" || std::ranges::any_of(spec.pools(), named);
+  return kind != "upstream" || std::ranges::any_of(spec.upstreams(), named);
 }
 
 // The steps that a decision recorded: evidence.steps, else its message.
@@ -84,9 +93,18 @@ absl::StatusOr<v1::WhyResponse> Admin::why(const v1::WhyRequest& request) const 
 
   v1::WhyResponse response;
   for (const auto& decision : *decisions) *response.add_decisions() = decision;
+  // What a policy in SHADOW beside an active one would have done explains nothing that is, but for what only it names.
+  std::set<std::string> active;
+  for (const auto& policy : fleet_.policies())
+    if (policy->spec().service() == service && policy->spec().mode() != v1::POLICY_MODE_SHADOW &&
+        names(policy->spec(), kind, request.name()))
+      active.insert(policy->metadata().name());
+  const auto beside = [&](const v1::Decision& decision) {
+    return decision.shadow() && !active.empty() && !active.contains(decision.policy());
+  };
   const auto latest = [&](auto wanted) -> const v1::Decision* {
     for (const auto& decision : response.decisions())
-      if (wanted(decision)) return &decision;
+      if (!beside(decision) && wanted(decision)) return &decision;
     return nullptr;
   };
   const auto now = clock_.now();
@@ -97,10 +115,10 @@ absl::StatusOr<v1::WhyResponse> Admin::why(const v1::WhyRequest& request) const 
     const v1::Decision* resize = latest([](const auto& d) { return d.action() == "resize" || d.action() == "hold"; });
     if (resize == nullptr) {
       filter.action = "resize";
-      auto older = log_.list(filter, 1, 0);
+      auto older = log_.list(filter, kDecisionsSearched, 0);
       if (!older.ok()) return older.status();
-      if (!older->empty()) {
-        *response.add_decisions() = older->front();
+      if (const auto found = std::ranges::find_if_not(*older, beside); found != older->end()) {
+        *response.add_decisions() = *found;
         resize = &response.decisions(response.decisions_size() - 1);
       }
     }
@@ -145,7 +163,7 @@ absl::StatusOr<v1::WhyResponse> Admin::why(const v1::WhyRequest& request) const 
       // The last transition of each node up to then.
       std::map<std::string, std::string> nodes;
       for (const auto& decision : response.decisions())
-        if (!decision.node().empty())
+        if (!decision.node().empty() && !beside(decision))
           nodes.try_emplace(decision.node(), absl::StrCat(decision.action(), ": ", decision.message()));
       for (const auto& [node, what] : nodes) response.add_steps(absl::StrCat(node, ": ", what));
       if (test != nullptr) explain_test(*test, response);
