@@ -168,7 +168,10 @@ static void masks_of_calls(FILE* out) {
   sigaction(SIGUSR1, &before, NULL);
 }
 
+static sem_t may_end;
+
 static void* sleeps_and_says(void* said) {
+  sem_wait(&may_end);
   usleep(5000);
   return said;
 }
@@ -176,11 +179,15 @@ static void* sleeps_and_says(void* said) {
 static void joins(FILE* out) {
   pthread_t thread;
   void* result = NULL;
+  sem_init(&may_end, 0, 0);
   pthread_create(&thread, NULL, sleeps_and_says, "done");
   fprintf(out, "try %s\n", strerrorname_np(pthread_tryjoin_np(thread, &result)));
   struct timespec at = from_now(CLOCK_REALTIME, 100);
   fprintf(out, "timed %s\n", strerrorname_np(pthread_timedjoin_np(thread, &result, &at)));
-  fprintf(out, "join %d %s\n", pthread_join(thread, &result), (const char*)result);
+  sem_post(&may_end);
+  const int joined = pthread_join(thread, &result);
+  fprintf(out, "join %d %s\n", joined, (const char*)result);
+  sem_destroy(&may_end);
 }
 
 static once_flag once = ONCE_FLAG_INIT;
