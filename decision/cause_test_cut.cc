@@ -54,7 +54,7 @@ constexpr Duration kLongestRunMore = 2s;
 // Where latency is no more than this share of the patience, throughput that fell with the limit is not the last word:
 // calls are held at this share of the limit, for at most so many latencies and this. By so many answers latency is down
 // to this share of what it was, which takes a while where others fill what we leave, or no lower than that.
-constexpr double kWatchable = 0.25;
+constexpr double kWatchable = 0.3;
 constexpr double kWatchShare = 0.5;
 constexpr double kLongestWatch = 2;
 constexpr Duration kLongestWatchMore = 1s;
@@ -216,7 +216,7 @@ void CauseTest::cut(Step& step) {
       std::max<Duration>(kShortestRun, from_seconds(std::max(kRunLatencies * w_b, kRunAnswers / x_knee)));
   if (measured < needed) return;
   const UpstreamSignals::Span span = step.signals.since(alarmed_ ? step.now - needed : from);
-  if (span.in_flight < kBinding * limit && counts.waiting == 0) {
+  if (too_few_came(span, counts, limit)) {
     end_test(step, Cause::unidentified, told_nothing(), "fewer calls came than the limit allows");
     return;
   }
@@ -237,6 +237,9 @@ void CauseTest::cut(Step& step) {
     evidence_.z = below;
     if (w_ref_ <= from_seconds(kWatchable * seconds(step.context.patience))) {
       watched_ = step.now;
+      // What was sent before the cut. By Little's law calls that only begin to pile up are slow as well.
+      const UpstreamSignals::Span drain = step.signals.between(std::max(began_, *drained_ - w_ref_ / 2), from);
+      w_drain_ = drain.ok >= kFewestReference ? std::min(w_ref_, drain.mean_latency()) : w_ref_;
       set_limit(step, std::floor(limit * kWatchShare));
       return;
     }
@@ -257,6 +260,7 @@ void CauseTest::watch(Step& step) {
   if (elapsed < w_ref_) return;
   const UpstreamSignals::Span span = step.signals.since(std::max(*watched_ + w_ref_, step.now - w_ref_ / 2));
   const double w = seconds(w_ref_);
+  const double w_drain = seconds(w_drain_);
   const double latency = seconds(span.mean_latency());
   const bool told = span.ok >= kFewestWatched;
   const bool stays = told ? latency > kStaysUp * w : seconds(step.counts().mean_age) > kStaysUp * w;
@@ -264,14 +268,14 @@ void CauseTest::watch(Step& step) {
     theirs(step, format("throughput fell to %.2f when calls in flight were cut from %.0f to %d, and latency stays: the "
                         "cause is theirs; calls are not limited",
                         evidence_.r, n_ref_, *hold_.limit));
-  } else if (told && latency <= kJumpsDown * w) {
+  } else if (told && latency <= kJumpsDown * w_drain) {
     // By itself, or others leave us most of it.
     begin_search(step, span);
-  } else if (told && latency <= kCameDown * w) {
+  } else if (told && latency <= kCameDown * w_drain) {
     begin_track(step, *hold_.limit, Cause::full,
                 format("latency came down from %.3g s to %.3g s when %.0f calls in flight became %d, though throughput "
                        "fell as well: it is full, others fill it too",
-                       w, latency, n_ref_, *hold_.limit));
+                       w_drain, latency, n_ref_, *hold_.limit));
   }
 }
 

@@ -24,6 +24,8 @@ inline constexpr int kFewestInFlight = 8;
 inline constexpr double kUsualRatio = 1.5;
 // How much of a limit must be in use for it to bind.
 inline constexpr double kBinding = 0.85;
+// However many wait at the moment.
+inline constexpr double kHalfUsed = 0.5;
 // After "theirs": longer with each in a row. After a test that told nothing.
 inline constexpr Duration kHoldOff = std::chrono::seconds(8);
 inline constexpr int kHoldOffGrowth = 3;
@@ -41,5 +43,10 @@ inline constexpr std::int64_t kEnoughReference = 12;
 inline constexpr Duration kLongestReference = std::chrono::seconds(3);
 // Throughput that holds.
 inline constexpr double kHolds = 0.85;
+
+// A limit that calls do not come up to tells nothing.
+inline bool too_few_came(const UpstreamSignals::Span& span, const UpstreamCounts& counts, int limit) {
+  return span.in_flight < kBinding * limit && (counts.waiting == 0 || span.in_flight < kHalfUsed * limit);
+}
 
 }  // namespace penstock::decision

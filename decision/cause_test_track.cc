@@ -22,6 +22,8 @@ constexpr double kFollows = 0.75;
 // After what holds was found: so many times as many calls must not raise throughput by more than to this power of it.
 constexpr double kVerify = 2.5;
 constexpr double kRises = 0.5;
+// Of the logarithm.
+constexpr double kMoreToTell = 0.1;
 constexpr double kVerifyAnswers = 40;
 // How often the level must turn over meanwhile.
 constexpr double kVerifyTurns = 0.7;
@@ -132,7 +134,7 @@ void CauseTest::search(Step& step) {
   const bool thrashes =
       hold_.verdict == Cause::ours && expected >= kThrashAnswers && static_cast<double>(span.ok) < kThrashes * expected;
   if (step.now - *drained_ < needed && !thrashes) return;
-  if (span.in_flight < kBinding * limit && counts.waiting == 0) {
+  if (too_few_came(span, counts, limit)) {
     end_test(step, Cause::unidentified, told_nothing(), "fewer calls came than the limit allows");
     return;
   }
@@ -144,9 +146,14 @@ void CauseTest::search(Step& step) {
 void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
   const double more = std::log(std::max(span.in_flight, 1.0) / std::max(held_.in_flight, 1.0));
   const double ratio = span.throughput() / std::max({held_.throughput, evidence_.x_ref, 1e-6});
-  const double elasticity = more > 0.1 ? std::log(std::max(ratio, 1e-3)) / more : 1;
+  const double elasticity = std::log(std::max(ratio, 1e-3)) / std::max(more, kMoreToTell);
   evidence_.r = ratio;
   const bool limited = hold_.verdict == Cause::ours || hold_.verdict == Cause::full;
+  if (more <= kMoreToTell) {
+    if (limited) return begin_track(step, held_.in_flight, hold_.verdict, "calls in flight did not become more");
+    end_test(step, Cause::unidentified, told_nothing(), "calls in flight did not become more");
+    return;
+  }
   if (elasticity > kRises && limited && ++doubts_ < kDoubts) {
     // Others may have gone down, whose share this is.
     begin_track(
@@ -157,10 +164,12 @@ void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
   }
   if (elasticity > kRises) {
     hold_off_ = std::max<Duration>(hold_off_, kWithdrawn);
-    end_test(step, Cause::theirs, hold_off_,
-             format("throughput held when calls were cut but rose to %.2f when %.0f in flight became %.0f: latency "
-                    "changed by itself",
-                    ratio, held_.in_flight, span.in_flight));
+    // A shortage that ended looks the same as a latency that fell.
+    const bool over = span.mean_latency() <= from_seconds(kUsualRatio * seconds(step.signals.usual_latency()));
+    end_test(step, over ? Cause::unidentified : Cause::theirs, hold_off_,
+             format("throughput held when calls were cut but rose to %.2f when %.0f in flight became %.0f: %s", ratio,
+                    held_.in_flight, span.in_flight,
+                    over ? "the trouble is over, whose it was is not known" : "latency changed by itself"));
     return;
   }
   doubts_ = 0;
@@ -192,13 +201,16 @@ void CauseTest::next_block(Step& step, double factor) {
   factor_ = factor;
   set_limit(step, level_ * factor);
   block_began_ = step.now;
-  // Up to a mark that all nodes have in common, so that they go up and down together.
-  const Duration wanted = block_length(step, step.signals.throughput_fast());
+  block_length_ = until_mark(step, block_length(step, step.signals.throughput_fast()));
+  bound_ticks_ = block_ticks_ = 0;
+}
+
+// From the beginning of the block to a mark that all nodes have in common, so that they go up and down together.
+Duration CauseTest::until_mark(const Step& step, Duration wanted) const {
   Duration grid = kShortestBlock;
   while (grid < wanted) grid *= 2;
-  block_length_ = grid - step.context.wall % grid;
-  if (block_length_ < wanted / 2) block_length_ += grid;
-  bound_ticks_ = block_ticks_ = 0;
+  const Duration length = grid - (step.context.wall - (step.now - block_began_)) % grid;
+  return length < wanted / 2 ? length + grid : length;
 }
 
 void CauseTest::track(Step& step) {
@@ -219,9 +231,13 @@ void CauseTest::track(Step& step) {
     end_test(step, Cause::none, 0s, format("the limit grew to %d, which bounds calls anyway", step.context.max));
     return;
   }
+  // A step up that latency does not mind needs no longer block than latency is now.
+  if (factor_ > 1 && seconds(step.signals.latency()) <= kUsualRatio * seconds(step.signals.usual_latency())) {
+    block_length_ = std::min(block_length_, until_mark(step, block_length(step, step.signals.throughput_fast())));
+  }
   if (step.now - block_began_ < block_length_) return;
   // The first part of a block still shows the one before.
-  track_block(step, step.signals.since(block_began_ + block_length_ / 3));
+  track_block(step, step.signals.since(std::max(block_began_ + block_length_ / 3, step.now - block_length_ / 3 * 2)));
 }
 
 void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
@@ -234,6 +250,7 @@ void CauseTest::track_block(Step& step, const UpstreamSignals::Span& block) {
   if (latency <= kUsualRatio * w_b) {
     const double well = returning_ ? kGrowBack : kGrowWell;
     if (bound_ticks_ * 2 >= block_ticks_) held_ = Block{block.in_flight, 0, throughput, static_cast<double>(block.ok)};
+    if (factor_ > 1) level_ = std::max(level_, std::min(level_ * factor_, block.in_flight));
     const double highest = step.now < ceiling_until_ ? std::max(level_, ceiling_) : 1e7;
     level_ = std::min(level_ * (latency <= kWellRatio * w_b ? well : kGrowFair), highest);
     base_.reset();

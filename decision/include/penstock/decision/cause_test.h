@@ -189,6 +189,7 @@ class CauseTest {
   void set_limit(const Step& step, double limit);
   Duration told_nothing();
   Duration block_length(const Step& step, double throughput) const;
+  Duration until_mark(const Step& step, Duration wanted) const;
 
   Hold hold_;
   bool wants_test_ = false;
@@ -221,6 +222,7 @@ class CauseTest {
   Instant began_{};
   double n_ref_ = 0;
   Duration w_ref_{};
+  Duration w_drain_{};
   std::optional<Instant> drained_;
   std::optional<Instant> watched_;
   double knee_throughput_ = 0;
