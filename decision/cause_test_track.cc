@@ -126,9 +126,11 @@ void CauseTest::search(Step& step) {
     return;
   }
   const double x = std::max(held_.throughput, 1e-3);
+  // What was sent with the level is answered a latency later.
+  const Duration latency = std::min<Duration>(from_seconds(held_.in_flight / x), kFilled);
   const Duration needed =
       std::clamp<Duration>(from_seconds(std::max(kVerifyTurns * limit / x, kVerifyAnswers / x)), 300ms, 5s);
-  const UpstreamSignals::Span span = step.signals.since(*drained_);
+  const UpstreamSignals::Span span = step.signals.since(*drained_ + std::min(latency, needed / 2));
   // An innocent one answers no fewer while more are in flight; but after a cut answers come in waves.
   const double expected = x * span.seconds;
   const bool thrashes =

@@ -353,6 +353,56 @@ TEST_F(DrivenTest, WhatTheBreakerCutsOffComesBackStepByStep) {
   run_to(32, false);
 }
 
+// It answers in 50 ms, and not more than so many a second; 800 are asked of it.
+class ShortageTest : public DrivenTest {
+ protected:
+  void tick(double capacity) {
+    const int n = std::min(test_.holds().limit.value_or(300), capacity > 800 && !test_.holds().limit ? 40 : 300);
+    const double throughput = std::min(n / 0.05, capacity);
+    owed_ += throughput / 10;
+    const auto ok = static_cast<int>(owed_);
+    owed_ -= ok;
+    counts_.attempts += 80;
+    counts_.ok += ok;
+    counts_.in_flight = n;
+    counts_.waiting = test_.holds().limit ? 100 : 0;
+    counts_.latency += from_seconds(ok * n / throughput);
+    counts_.mean_age = from_seconds(n / throughput / 2);
+    context_.wall = from_seconds(now_);
+    signals_.tick(counts_, test_.unusual(), Instant{} + from_seconds(now_));
+    test_.tick(signals_, context_, Instant{} + from_seconds(now_));
+    now_ += 0.1;
+  }
+
+  double owed_ = 0;
+};
+
+// Throughput held when calls were cut, and comes back with them: so does it where a latency of the upstream's own ends.
+TEST_F(ShortageTest, ThatEndsWhileItIsTestedIsNobodys) {
+  while (now_ < 20) tick(1e6);
+  while (now_ < 60 && test_.holds().state != CauseState::search) tick(300);
+  ASSERT_EQ(test_.holds().state, CauseState::search);
+  while (now_ < 65 && test_.holds().state == CauseState::search) tick(1e6);
+  EXPECT_EQ(test_.holds().state, CauseState::free);
+  EXPECT_EQ(test_.holds().verdict, Cause::unidentified) << test_.last_decision()->sentence;
+}
+
+TEST_F(ShortageTest, AStepUpThatLatencyDoesNotMindIsKept) {
+  while (now_ < 20) tick(1e6);
+  while (now_ < 60 && test_.holds().state != CauseState::track) tick(300);
+  ASSERT_EQ(test_.holds().verdict, Cause::ours);
+  while (now_ < 40) tick(300);
+  const int level = *test_.holds().limit;
+  while (now_ < 80 && *test_.holds().limit <= level) tick(300);
+  const int step = *test_.holds().limit;
+  ASSERT_GT(step, level);
+  for (const double until = now_ + 2; now_ < until && test_.holds().limit;) {
+    tick(1e6);
+    EXPECT_GE(test_.holds().limit.value_or(1000), step) << now_ << " s";
+  }
+  EXPECT_GE(test_.holds().limit.value_or(1000), 2 * step);
+}
+
 // Far more is asked of it than it can serve; with n above 24 in flight it serves 480 / (1 + (n - 24) / 6) a second.
 class ThrashingTest : public DrivenTest {
  protected:

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/unit/decision/plant.h"
 
 // One test on the sums of many nodes.
@@ -71,6 +73,23 @@ TEST(FleetTest, WhatOthersFillAsWellIsFullAndHeld) {
     EXPECT_LT(plant.first(Cause::full, kBad), kBad + 16) << "seed " << seed << "\n" << plant.story();
   }
   EXPECT_GT(with, 1.1 * without);
+}
+
+// When latency jumps answers are few for a while, and by Little's law calls are slower then than any of them.
+TEST(FleetTest, LatencyThatComesAndGoesIsNotTakenForFull) {
+  for (int seed = 1; seed <= 6; ++seed) {
+    Plant::Setup setup = fleet(seed, 8);
+    setup.rate = 60;
+    setup.patience = 16;
+    setup.latency = [](double t, SeededRandom& r) {
+      const bool slow = t >= kBad && std::fmod(t - kBad, 8.2) < 6.3;
+      return r.log_normal(slow ? 0.85 : 0.18, 0.15);
+    };
+    Plant plant(setup);
+    plant.run_to(140);
+    EXPECT_EQ(plant.count(Cause::full), 0) << "seed " << seed << "\n" << plant.story();
+    EXPECT_LE(plant.lost(), 0.02 * plant.answered()) << "seed " << seed << "\n" << plant.story();
+  }
 }
 
 FleetTest::Node node(std::uint64_t id, std::uint64_t life, std::int64_t attempts) {
