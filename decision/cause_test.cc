@@ -139,8 +139,10 @@ void CauseTest::end_test(Step& step, Cause verdict, Duration hold_off, std::stri
   returning_ = false;
   hold_.limit.reset();
   decide(step, CauseState::free, verdict, std::move(sentence),
-         format("r = X / X_ref = %.2f, f = %.2f, X_ref = %.1f/s, z = %.1f, %.0f and %.0f answers", evidence_.r,
-                evidence_.f, evidence_.x_ref, evidence_.z, evidence_.calls, evidence_.calls_ref),
+         evidence_.x_ref > 0
+             ? format("r = X / X_ref = %.2f, f = %.2f, X_ref = %.1f/s, z = %.1f, %.0f and %.0f answers", evidence_.r,
+                      evidence_.f, evidence_.x_ref, evidence_.z, evidence_.calls, evidence_.calls_ref)
+             : "throughput was not measured",
          hold_off > Duration::zero() ? format("calls still get lost in %.0f s: another test", seconds(hold_off))
                                      : "calls get lost while answers flow steadily");
 }
