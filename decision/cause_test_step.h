@@ -24,7 +24,7 @@ inline constexpr int kFewestInFlight = 8;
 inline constexpr double kUsualRatio = 1.5;
 // How much of a limit must be in use for it to bind.
 inline constexpr double kBinding = 0.85;
-// However many wait at the moment.
+// A limit that is used less than this does not, however many wait at the moment.
 inline constexpr double kHalfUsed = 0.5;
 // After "theirs": longer with each in a row. After a test that told nothing.
 inline constexpr Duration kHoldOff = std::chrono::seconds(8);

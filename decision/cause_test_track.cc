@@ -22,7 +22,7 @@ constexpr double kFollows = 0.75;
 // After what holds was found: so many times as many calls must not raise throughput by more than to this power of it.
 constexpr double kVerify = 2.5;
 constexpr double kRises = 0.5;
-// Of the logarithm.
+// Logarithm of the growth of calls in flight up to which throughput tells nothing.
 constexpr double kMoreToTell = 0.1;
 constexpr double kVerifyAnswers = 40;
 // How often the level must turn over meanwhile.
