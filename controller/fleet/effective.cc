@@ -40,8 +40,8 @@ bool same_content(const Effective& a, const Effective& b) {
   const auto revision = [](const std::shared_ptr<const v1::Policy>& policy) {
     return policy == nullptr ? std::string() : policy->metadata().name() + "@" + policy->metadata().etag();
   };
-  return revision(a.policy) == revision(b.policy) && revision(a.shadow) == revision(b.shadow) && a.drain == b.drain && a.counters_period == b.counters_period &&
-         same(a.pools, b.pools) && same(a.upstreams, b.upstreams);
+  return revision(a.policy) == revision(b.policy) && revision(a.shadow) == revision(b.shadow) && a.drain == b.drain &&
+         a.counters_period == b.counters_period && same(a.pools, b.pools) && same(a.upstreams, b.upstreams);
 }
 
 v1::UpstreamDirective compose(const Told& node, const Overrides& overrides, const std::string& upstream) {

@@ -91,8 +91,8 @@ class Plot {
  public:
   Plot(const Scenario& scenario, bool affected) : duration_(decision::seconds(scenario.duration)), affected_(affected) {
     text_ = std::string("<figure><figcaption>") + (affected ? "users of affected pages" : "other users") +
-            ", in %</figcaption><svg viewBox=\"0 0 " + fixed(kLeft + kWidth + 20, 0) + " " + fixed(kTop + kHeight + 22, 0) +
-            "\" role=\"img\">\n";
+            ", in %</figcaption><svg viewBox=\"0 0 " + fixed(kLeft + kWidth + 20, 0) + " " +
+            fixed(kTop + kHeight + 22, 0) + "\" role=\"img\">\n";
     if (const auto trouble = scenario.trouble()) {
       const double from = x(decision::seconds(trouble->from));
       text_ += "<rect class=\"trouble\" x=\"" + fixed(from, 1) + "\" y=\"" + fixed(kTop, 0) + "\" width=\"" +

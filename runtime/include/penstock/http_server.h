@@ -95,8 +95,8 @@ struct ServerOptions {
 };
 
 // Serves until the runtime stops: then it takes no new connections, finishes what is in flight within the grace period
-// and answers "Connection: close". The same, without an end to the grace, when it is destroyed before: what its handlers
-// refer to must live until their last request has ended.
+// and answers "Connection: close". The same, without an end to the grace, when it is destroyed before: what its
+// handlers refer to must live until their last request has ended.
 class Server {
  public:
   // Binds at once; throws boost::system::system_error (as std::system_error compatible what()) when it cannot.

@@ -104,8 +104,8 @@ class Runtime {
   void apply_policy(const decision::Policy& policy);
   decision::Policy policy() const;
   // A policy in SHADOW beside that one: its breakers, limits and budgets of retries are told of the calls that go out,
-  // decide, export and log, and bind nothing. Unset: none. The policy in force being in SHADOW itself, it has no effect.
-  // Throws as apply_policy(); a policy that acts is refused.
+  // decide, export and log, and bind nothing. Unset: none. The policy in force being in SHADOW itself, it has no
+  // effect. Throws as apply_policy(); a policy that acts is refused.
   void apply_shadow(const std::optional<decision::Policy>& policy);
 
   // The pool or upstream of that name; pools that no policy names are made with defaults.
