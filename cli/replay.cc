@@ -113,8 +113,11 @@ void replay(const ReplayOptions& options, Session& session) {
                                             kTimeout);
     try {
       recording[name] = simulate::parse_range(body);
+      for (const simulate::Recorded& series : recording[name])
+        for (const auto& [time, value] : series.points)
+          if (time < begin - step || time > end + step) throw std::runtime_error("answered times not asked for");
     } catch (const std::runtime_error& error) {
-      throw Failure(kFailed, options.prometheus + ": " + name + ": " + error.what());
+      throw Failure(kFailed, options.prometheus.url + ": " + name + ": " + error.what());
     }
   }
   simulate::Replayed replayed = simulate::replay(*policy, recording, begin, end, step);

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "cli/prometheus.h"
 #include "cli/session.h"
 
 namespace penstock::cli {
@@ -12,7 +13,7 @@ struct ReplayOptions {
   std::string from;
   // Default: now.
   std::string to;
-  std::string prometheus = "http://127.0.0.1:9090";
+  Prometheus prometheus;
   // Between two samples.
   std::string step = "5s";
   std::string output = "table";

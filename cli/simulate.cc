@@ -257,9 +257,13 @@ void add_simulate(CLI::App& app, Session& session) {
                                           "from a time on; beside what was decided");
   from->type_name("TIME");
   command->add_option("--to", recorded->to, "With --from: until then. Default: now")->type_name("TIME")->needs(from);
-  command->add_option("--prometheus", recorded->prometheus, "With --from: where it was recorded")
+  command->add_option("--prometheus", recorded->prometheus.url, "With --from: where it was recorded")
       ->type_name("URL")
       ->capture_default_str();
+  command
+      ->add_option("--prometheus-ca", recorded->prometheus.ca_file,
+                   "With --from: CAs that are trusted besides the system's when that is https://, PEM")
+      ->type_name("FILE");
   command->add_option("--step", recorded->step, "With --from: between two samples; how often Prometheus scrapes")
       ->capture_default_str();
   command->callback([options, recorded, &session] {

@@ -58,7 +58,7 @@ int run(const Settings& settings) {
   if (auto status = admin.restore(); !status.ok()) return failed(status);
 
   Runtime runtime({.service = "penstock-controller", .threads = 1});
-  http::Client client(runtime);
+  http::Client client(runtime, {.tls = {.ca_file = settings.prometheus_ca}});
   PrometheusReader prometheus(client, {.url = settings.prometheus}, runtime.metrics());
   SignalReader signals(prometheus, settings.scrape_interval);
   Loop loop(fleet, log, signals, clock, runtime.metrics(),
@@ -136,8 +136,11 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--http", options.http, "HOST:PORT of /sd, /metrics, /healthz and the console; loopback only")
       ->capture_default_str();
-  app.add_option("--prometheus", options.prometheus, "URL of the Prometheus that scrapes the nodes; empty: none")
+  app.add_option("--prometheus", options.prometheus,
+                 "URL of the Prometheus that scrapes the nodes, http:// or https://; empty: none")
       ->capture_default_str();
+  app.add_option("--prometheus-ca", options.prometheus_ca,
+                 "CAs that are trusted besides the system's when --prometheus is https://, PEM");
   app.add_option("--data", options.data, "Directory of the store; made if needed, used by one controller at a time")
       ->required();
   app.add_option("--addresses", options.addresses,

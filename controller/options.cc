@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <cstdint>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "policy/http_url.h"
 
 namespace penstock::controller {
 namespace {
@@ -25,23 +25,6 @@ absl::StatusOr<absl::Duration> duration(const std::string& flag, const std::stri
     return wrong(flag,
                  absl::StrCat("must be between ", absl::FormatDuration(least), " and ", absl::FormatDuration(most)));
   return value;
-}
-
-// http://HOST[:PORT][/PREFIX]
-bool is_http_url(std::string_view url) {
-  constexpr std::string_view kScheme = "http://";
-  if (!url.starts_with(kScheme)) return false;
-  std::string_view authority = url.substr(kScheme.size());
-  authority = authority.substr(0, authority.find('/'));
-  const std::size_t bracket = authority.find(']');
-  if (authority.starts_with('[') && bracket == std::string_view::npos) return false;
-  const std::size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
-  if (authority.substr(0, colon).empty()) return false;
-  if (colon == std::string_view::npos) return true;
-  const std::string_view digits = authority.substr(colon + 1);
-  std::uint16_t port = 0;
-  const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  return read.ec == std::errc{} && read.ptr == digits.data() + digits.size() && port > 0;
 }
 
 }  // namespace
@@ -88,11 +71,13 @@ absl::StatusOr<Settings> understand(const Options& options) {
   for (const auto& [flag, file] : {std::pair<const char*, const std::string&>{"--tls-cert", options.tls_cert},
                                    {"--tls-key", options.tls_key},
                                    {"--tls-ca", options.tls_ca},
-                                   {"--roles", options.roles_file}})
+                                   {"--roles", options.roles_file},
+                                   {"--prometheus-ca", options.prometheus_ca}})
     if (!file.empty() && access(file.c_str(), R_OK) != 0) return wrong(flag, absl::StrCat(file, " cannot be read"));
   settings.tls_cert = options.tls_cert;
   settings.tls_key = options.tls_key;
   settings.tls_ca = options.tls_ca;
+  settings.prometheus_ca = options.prometheus_ca;
   if (!settings.grpc.loopback() && !settings.tls())
     return wrong("--grpc", absl::StrCat(settings.grpc.text(),
                                         " can be reached from elsewhere: give --tls-cert, --tls-key and --tls-ca, or "
@@ -112,10 +97,15 @@ absl::StatusOr<Settings> understand(const Options& options) {
   if (settings.roles.empty() && settings.tls())
     return wrong("--role", "with TLS at least one role is needed, or nobody may do anything");
 
-  if (!options.prometheus.empty() && !is_http_url(options.prometheus))
-    return wrong("--prometheus", absl::StrCat("\"", options.prometheus, "\" is not as in http://HOST:PORT"));
-  settings.prometheus = options.prometheus;
-  while (settings.prometheus.ends_with('/')) settings.prometheus.pop_back();
+  if (!options.prometheus.empty()) {
+    const auto url = policy::parse_http_url(options.prometheus);
+    if (!url)
+      return wrong("--prometheus",
+                   absl::StrCat("\"", options.prometheus, "\" is not as in http[s]://HOST[:PORT][/PREFIX]"));
+    settings.prometheus = url->text();
+    if (!url->tls && !options.prometheus_ca.empty())
+      return wrong("--prometheus-ca", absl::StrCat("proves who answers at https://, not at ", settings.prometheus));
+  }
   if (options.data.empty()) return wrong("--data", "is required");
   settings.data = options.data;
   settings.addresses = options.addresses;

@@ -26,6 +26,7 @@ struct Options {
   std::string grpc = "127.0.0.1:7300";
   std::string http = "127.0.0.1:7301";
   std::string prometheus = "http://127.0.0.1:9090";
+  std::string prometheus_ca;
   std::string data;
   std::string addresses;
   std::string scrape_interval = "5s";
@@ -42,7 +43,10 @@ struct Options {
 // The same, understood.
 struct Settings {
   HostPort grpc, http;
+  // Without a slash at its end; empty: none.
   std::string prometheus;
+  // Authorities that are trusted besides the system's; empty: only these.
+  std::string prometheus_ca;
   std::string data, addresses;
   std::chrono::milliseconds scrape_interval{}, period{}, lease_ttl{};
   std::chrono::seconds decision_retention{};

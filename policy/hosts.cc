@@ -1,5 +1,9 @@
 #include "policy/hosts.h"
 
+#include <arpa/inet.h>
+
+#include <string>
+
 #include "absl/strings/ascii.h"
 #include "policy/text.h"
 
@@ -12,8 +16,8 @@ bool is_host(std::string_view text) {
     const std::size_t end = text.find(']');
     if (end == std::string_view::npos) return false;
     host = text.substr(1, end - 1);
-    for (const char c : host)
-      if (!absl::ascii_isxdigit(c) && c != ':' && c != '.') return false;
+    in6_addr address{};
+    if (inet_pton(AF_INET6, std::string(host).c_str(), &address) != 1) return false;
     port = text.substr(end + 1);
   } else {
     const std::size_t colon = text.find(':');

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "controller/process_log.h"
 #include "penstock/fiber.h"
 #include "policy/convert.h"
 
@@ -117,6 +118,29 @@ void Loop::turn() {
   const Signals signals = signals_.read();
   publish(decide({fleet_.nodes(), fleet_.overrides(), fleet_.baselines()}, signals, clock_.now(), state_));
   report(signals, began);
+  note_failures(signals);
+}
+
+void Loop::note_failures(const Signals& signals) {
+  if (signals_.url().empty()) return;
+  std::map<std::string, std::string> failing;
+  std::string names, error;
+  for (const auto& [name, reading] : signals.readings) {
+    if (reading.state != SignalState::error) continue;
+    failing[name] = reading.reason;
+    names += (names.empty() ? "" : ", ") + name;
+    if (error.empty()) error = reading.reason + ": " + reading.message;
+  }
+  if (failing == failing_) return;
+  if (failing.empty()) {
+    log_event("signals", {{"message", "Prometheus answers again"}, {"prometheus", signals_.url()}});
+  } else {
+    log_event("signals", {{"message", "Prometheus gives no usable answer: what was decided by these signals stays"},
+                          {"prometheus", signals_.url()},
+                          {"signals", names},
+                          {"error", error}});
+  }
+  failing_ = std::move(failing);
 }
 
 void Loop::publish(const Plan& plan) {

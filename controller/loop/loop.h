@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <map>
 #include <memory>
+#include <string>
 
 #include "controller/clock.h"
 #include "controller/fleet/fleet.h"
@@ -41,6 +43,8 @@ class Loop {
 
   void publish(const Plan& plan);
   void report(const Signals& signals, decision::Instant began);
+  // Tells the log when queries begin to fail, fail otherwise, and when all are answered again.
+  void note_failures(const Signals& signals);
 
   Fleet& fleet_;
   DecisionLog& log_;
@@ -49,6 +53,8 @@ class Loop {
   const decision::Instant started_;
   LoopOptions options_;
   LoopState state_;
+  // Why, by the name of the signal.
+  std::map<std::string, std::string> failing_;
   std::unique_ptr<Meters> meters_;
   // Counts what the log takes: decisions of the loop and everyone else's.
   std::uint64_t subscription_ = 0;

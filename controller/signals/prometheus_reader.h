@@ -12,7 +12,7 @@
 namespace penstock::controller {
 
 struct PrometheusOptions {
-  // "http://host:port", with a path prefix if Prometheus has one. Empty: there is no Prometheus; every query is an
+  // "http://host:port" or https, with a path prefix if Prometheus has one. Empty: there is no Prometheus; every query is an
   // error.
   std::string url;
   // Of one query, from its start to its last byte.
@@ -33,6 +33,8 @@ class PrometheusReader {
                           std::chrono::milliseconds timeout);
 
   std::chrono::milliseconds timeout() const { return options_.timeout; }
+  // Empty: there is none.
+  const std::string& url() const { return options_.url; }
 
   // An answer passed through as it came, for the console: `endpoint` is "query" or "query_range", `parameters` is
   // form-encoded. Throws what http::Client throws.

@@ -41,13 +41,18 @@ const std::string* find(const Sample& sample, const char* label) {
   return found == sample.labels.end() || found->second.empty() ? nullptr : &found->second;
 }
 
-// Series of targets that are no nodes lack the labels, and are left out.
+// What nothing measured is above: seconds; calls, bytes and rates.
+constexpr double kMostSeconds = 1e9;
+constexpr double kMost = 1e15;
+
+// Series of targets that are no nodes lack the labels, and are left out; so are numbers that nothing measured can be.
 template <class Store>
-void each_node(const QueryResult& result, Store store) {
+void each_node(const QueryResult& result, double most, Store store) {
   for (const Sample& sample : result.samples) {
     const std::string* service = find(sample, "service");
     const std::string* node = find(sample, "node");
-    if (service != nullptr && node != nullptr) store(NodeId{*service, *node}, sample);
+    if (service != nullptr && node != nullptr && sample.value >= 0 && sample.value <= most)
+      store(NodeId{*service, *node}, sample);
   }
 }
 
@@ -83,19 +88,20 @@ Signals SignalReader::read() {
   for (auto& [name, result] : results) {
     signals.readings[name] = {result.state, std::move(result.reason), std::move(result.message)};
   }
-  const auto read_pools = [&](const char* name, std::optional<double> PoolSignal::*field) {
-    each_node(results[name], [&](NodeId id, const Sample& sample) {
+  const auto read_pools = [&](const char* name, std::optional<double> PoolSignal::*field, double most = kMost) {
+    each_node(results[name], most, [&](NodeId id, const Sample& sample) {
       const std::string* pool = find(sample, "pool");
       if (pool != nullptr) signals.pools[{std::move(id), *pool}].*field = sample.value;
     });
   };
-  const auto read_nodes = [&](const char* name, std::optional<double> NodeSignal::*field) {
-    each_node(results[name], [&](const NodeId& id, const Sample& sample) { signals.nodes[id].*field = sample.value; });
+  const auto read_nodes = [&](const char* name, std::optional<double> NodeSignal::*field, double most = kMost) {
+    each_node(results[name], most,
+              [&](const NodeId& id, const Sample& sample) { signals.nodes[id].*field = sample.value; });
   };
   read_pools("pool_rate", &PoolSignal::rate);
-  read_pools("pool_latency", &PoolSignal::latency);
+  read_pools("pool_latency", &PoolSignal::latency, kMostSeconds);
   read_pools("pool_in_flight", &PoolSignal::in_flight);
-  read_nodes("node_age", &NodeSignal::age);
+  read_nodes("node_age", &NodeSignal::age, kMostSeconds);
   read_nodes("node_memory", &NodeSignal::resident_bytes);
   read_nodes("node_cpu", &NodeSignal::cpu);
   return signals;

@@ -18,7 +18,7 @@ struct PoolKey {
   auto operator<=>(const PoolKey&) const = default;
 };
 
-// What Prometheus says of one pool of one node. Unset: it gave no finite number.
+// What Prometheus says of one pool of one node. Unset: it gave no number that this can be, finite and not negative.
 struct PoolSignal {
   // Requests arriving per second, refused ones included.
   std::optional<double> rate;
@@ -68,6 +68,8 @@ class SignalReader {
   // What read() takes at most when Prometheus does not answer.
   std::chrono::milliseconds longest() const { return prometheus_.timeout(); }
   std::chrono::milliseconds window() const { return window_; }
+  // Whom it asks; empty: nobody.
+  const std::string& url() const { return prometheus_.url(); }
 
  private:
   PrometheusReader& prometheus_;

@@ -41,6 +41,10 @@ class Recorded : public testing::Test {
   http::Response answer(const http::Request& request) {
     const std::string body(request.body());
     if (!refusal_.empty()) return http::Response::text(refusal_, 503);
+    if (!unasked_.empty())
+      return http::Response::json(R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{)"
+                                  R"("pool":"default","upstream":"A","service":"shop"},"values":)" +
+                                  unasked_ + "}]}}");
     const bool pool = body.find("penstock_pool_requests_total") != std::string::npos;
     const bool busy = body.find("ok_seconds") != std::string::npos;
     std::string points;
@@ -75,6 +79,8 @@ class Recorded : public testing::Test {
   HistoryReader reader_{prometheus_};
   HistoryLoop loop_{fleet_, log_, reader_, clock_, runtime_.metrics(), {.lookback = hours(7 * 24)}};
   std::string refusal_;
+  // Samples that are answered whatever was asked for.
+  std::string unasked_;
   double rate_ = 100;
   std::vector<long> spans_;
   std::thread thread_;
@@ -102,6 +108,20 @@ TEST_F(Recorded, TheNewestDayComesFirstAndTellsAtOnce) {
   EXPECT_EQ(spans_.size(), 8u);
   EXPECT_EQ(spans_.back(), 1);
   EXPECT_EQ(upstream().hours, 7 * 24 + 1);
+}
+
+TEST_F(Recorded, TimesThatWereNotAskedForAreNoHours) {
+  unasked_ = R"([[1e300,"7"],[-1e300,"7"],[9e18,"7"],[1e11,"7"],[4e9,"7"],[0,"7"]])";
+  turn();
+  EXPECT_EQ(upstream().hours, 0);
+  unasked_.clear();
+  for (int day = 0; day < 7; ++day) turn();
+  EXPECT_EQ(fleet_.baselines()->error, "");
+  clock_.advance(hours(24));
+  for (int day = 0; day < 2; ++day) turn();
+  EXPECT_GE(upstream().hours, 24);
+  ASSERT_TRUE(upstream().expected);
+  EXPECT_NEAR(upstream().expected->value, 0.2, 1e-9);
 }
 
 TEST_F(Recorded, WhatFailsLeavesWhatIsKnownAndIsAskedForInSmallerParts) {

@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <string>
+#include <thread>
 
 #include "controller/store/store.h"
 #include "penstock/runtime.h"
 #include "tests/unit/controller/manual_clock.h"
 #include "tests/unit/controller/temporary_directory.h"
+#include "tests/unit/runtime/captured_log.h"
 #include "tests/unit/runtime/eventually.h"
 
 namespace penstock::controller {
@@ -79,6 +82,50 @@ TEST_F(LoopMetrics, NodesThatComeAndLimitsThatAreHeldAreNone) {
                           HasSubstr("penstock_controller_decisions_total{action=\"hold\""),
                           Not(HasSubstr("decision_time_seconds{action=\"join\"")),
                           Not(HasSubstr("decision_time_seconds{action=\"hold\""))));
+}
+
+// Not answers that come and are of no use, either: a login page, what was cut off.
+TEST(LoopLog, SaysOnceThatPrometheusAnswersNothingUsableAndOnceThatItDoesAgain) {
+  const CapturedLog log;
+  TemporaryDirectory directory;
+  ManualClock clock;
+  const std::unique_ptr<Store> store = *Store::open(directory.path(), clock);
+  DecisionLog decisions(*store, clock, std::chrono::hours(24));
+  Fleet fleet(clock);
+  Runtime runtime(RuntimeOptions{.service = "controller", .threads = 1});
+  http::Client client(runtime);
+  http::Server server(runtime, {.port = 0, .serve_metrics = false, .admission = false});
+  std::string answer;
+  server.route("POST", "/api/v1/query", [&](const http::Request&) { return http::Response::html(answer); });
+  const std::string url = "http://" + server.address();
+  PrometheusReader prometheus(client, {url}, runtime.metrics());
+  SignalReader signals(prometheus, std::chrono::seconds(1));
+  Loop loop(fleet, decisions, signals, clock, runtime.metrics(), {});
+  std::thread thread([&] { runtime.run(); });
+  const auto turns_with = [&](const char* text) {
+    std::promise<void> done;
+    runtime.spawn("test", [&] {
+      answer = text;
+      for (int i = 0; i < 3; ++i) loop.turn();
+      done.set_value();
+    });
+    done.get_future().wait();
+  };
+  constexpr const char* kNothing = R"({"status":"success","data":{"resultType":"vector","result":[]}})";
+  turns_with(kNothing);
+  EXPECT_EQ(log.count("\"signals\""), 0u) << log.text();
+  turns_with("<html>please log in</html>");
+  EXPECT_EQ(log.count("gives no usable answer"), 1u) << log.text();
+  EXPECT_TRUE(log.has(url)) << log.text();
+  EXPECT_TRUE(log.has("pool_rate")) << log.text();
+  EXPECT_TRUE(log.has("please log in")) << log.text();
+  turns_with("{\"status\":\"success\"}");
+  EXPECT_EQ(log.count("gives no usable answer"), 2u) << log.text();
+  turns_with(kNothing);
+  EXPECT_EQ(log.count("gives no usable answer"), 2u) << log.text();
+  EXPECT_EQ(log.count("answers again"), 1u) << log.text();
+  runtime.stop();
+  thread.join();
 }
 
 TEST_F(LoopMetrics, WhatANodeMadeUpIsNoLabel) {

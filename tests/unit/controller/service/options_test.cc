@@ -93,17 +93,23 @@ TEST(Options, RefusesWhatItWouldHaveToGuess) {
   options.lease_ttl = "11m";
   EXPECT_NE(refusal(options).find("--lease-ttl: must be between 1s and 10m"), std::string::npos);
   options = plain();
-  for (const char* url : {"ftp://x", "http://", "http://127.0.0.1:", "http://:9090", "http://x:0", "http://x:99999",
-                          "http://x:9o9", "http://[::1:9090"}) {
+  for (const char* url :
+       {"ftp://x", "http://", "http://127.0.0.1:", "http://:9090", "http://x:0", "http://x:99999", "http://x:9o9",
+        "http://[::1:9090", "http://x y", "http://x/?a=b", "http://u:p@x", "http://[x]"}) {
     options.prometheus = url;
     EXPECT_NE(refusal(options).find("--prometheus"), std::string::npos) << url;
   }
-  for (const char* url : {"http://x", "http://x:9090/prefix/", "http://[::1]:9090", "http://[::1]"}) {
+  for (const char* url : {"http://x", "http://x:9090/prefix/", "http://[::1]:9090", "http://[::1]", "https://x:9090"}) {
     options.prometheus = url;
     EXPECT_EQ(refusal(options), "") << url;
   }
   options.prometheus = "";
   EXPECT_EQ(refusal(options), "");
+  options.prometheus_ca = "/nowhere";
+  EXPECT_EQ(refusal(options), "--prometheus-ca: /nowhere cannot be read");
+  options.prometheus = "http://x";
+  options.prometheus_ca = "/dev/null";
+  EXPECT_NE(refusal(options).find("--prometheus-ca: "), std::string::npos);
 }
 
 }  // namespace

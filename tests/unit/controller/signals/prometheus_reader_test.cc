@@ -114,5 +114,23 @@ TEST_F(Asked, SignalsAreKeyedByServiceNodeAndPool) {
   EXPECT_EQ(read.nodes.at({"shop", "n1"}).cpu, std::nullopt);
 }
 
+TEST_F(Asked, NumbersThatNothingMeasuredCanBeAreNoSignals) {
+  read_from("http://" + server_.address());
+  SignalReader signals(*reader_, std::chrono::milliseconds(1'000));
+  std::string number;
+  answer_ = [&](const http::Request&) {
+    std::string one(kOne);
+    return http::Response::json(one.replace(one.find("\"7\""), 3, "\"" + number + "\""));
+  };
+  for (const char* wrong : {"-1", "1e300", "NaN", "+Inf", "-Inf"}) {
+    number = wrong;
+    const Signals read = on_fiber([&] { return signals.read(); });
+    const auto pool = read.pools.find({{"shop", "n1"}, "default"});
+    EXPECT_TRUE(pool == read.pools.end() || (!pool->second.rate && !pool->second.latency)) << wrong;
+    const auto node = read.nodes.find({"shop", "n1"});
+    EXPECT_TRUE(node == read.nodes.end() || !node->second.age) << wrong;
+  }
+}
+
 }  // namespace
 }  // namespace penstock::controller
