@@ -1,15 +1,22 @@
 #include <signal.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
 
 #include "runtime/interpose/interposed.h"
 
-// Functions for signals from before sigaction(), and signal() as programs have it that are compiled for plain C or
-// X/Open.
+// Functions for signals from before sigaction(), and signal(), also as programs have it that are compiled for plain C
+// or X/Open.
 
 namespace {
 
 constexpr int kMaskOfOld = 32;
+
+// Whose handlers siginterrupt() has end the calls that they come in, also those that signal() sets later.
+constinit std::atomic<std::uint64_t> interrupting{0};
+
+std::uint64_t bit_of(int number) noexcept { return std::uint64_t{1} << (number - 1); }
 
 sighandler_t install(int number, sighandler_t handler, int flags, bool adds_itself) noexcept {
   struct sigaction wanted {};
@@ -58,7 +65,19 @@ int suspend_without(int number) noexcept {
 
 }  // namespace
 
+PENSTOCK_INTERPOSED sighandler_t signal(int number, sighandler_t handler) noexcept {
+  if (handler == SIG_ERR || number <= 0 || number >= NSIG) {
+    errno = EINVAL;
+    return SIG_ERR;
+  }
+  const bool interrupts = (interrupting.load(std::memory_order_relaxed) & bit_of(number)) != 0;
+  return install(number, handler, interrupts ? 0 : SA_RESTART, true);
+}
 PENSTOCK_INTERPOSED sighandler_t __sysv_signal(int number, sighandler_t handler) noexcept {
+  if (handler == SIG_ERR) {
+    errno = EINVAL;
+    return SIG_ERR;
+  }
   return install(number, handler, SA_RESETHAND | SA_NODEFER, false);
 }
 PENSTOCK_INTERPOSED sighandler_t sysv_signal(int number, sighandler_t handler) noexcept {
@@ -74,6 +93,11 @@ PENSTOCK_INTERPOSED sighandler_t bsd_signal(int number, sighandler_t handler) no
 PENSTOCK_INTERPOSED int siginterrupt(int number, int interrupts) noexcept {
   struct sigaction action {};
   if (::sigaction(number, nullptr, &action) != 0) return -1;
+  if (interrupts != 0) {
+    interrupting.fetch_or(bit_of(number), std::memory_order_relaxed);
+  } else {
+    interrupting.fetch_and(~bit_of(number), std::memory_order_relaxed);
+  }
   action.sa_flags = interrupts != 0 ? action.sa_flags & ~SA_RESTART : action.sa_flags | SA_RESTART;
   return ::sigaction(number, &action, nullptr);
 }

@@ -167,16 +167,6 @@ PENSTOCK_INTERPOSED int sigaction(int number, const struct sigaction* wanted, st
   return change(number, wanted, old);
 }
 
-PENSTOCK_INTERPOSED sighandler_t signal(int number, sighandler_t handler) noexcept {
-  struct sigaction wanted {};
-  struct sigaction old {};
-  wanted.sa_handler = handler;
-  wanted.sa_flags = SA_RESTART;
-  ::sigemptyset(&wanted.sa_mask);
-  ::sigaddset(&wanted.sa_mask, number);
-  return change(number, &wanted, &old) == 0 ? old.sa_handler : SIG_ERR;
-}
-
 PENSTOCK_INTERPOSED int pthread_sigmask(int how, const sigset_t* set, sigset_t* old) noexcept {
   ProgramThread* thread = may_wait() != nullptr ? ProgramThread::current() : nullptr;
   return thread != nullptr ? change_mask(*thread, how, set, old) : real::pthread_sigmask(how, set, old);

@@ -100,6 +100,15 @@ static void old_functions(void) {
   siginterrupt(SIGUSR1, 1);
   sigaction(SIGUSR1, NULL, &action);
   printf("restarts: %d\n", (action.sa_flags & SA_RESTART) != 0);
+  // It is kept for the next handler.
+  for (int interrupts = 1; interrupts >= 0; --interrupts) {
+    siginterrupt(SIGUSR1, interrupts);
+    signal(SIGUSR1, count);
+    sigaction(SIGUSR1, NULL, &action);
+    printf("restarts: %d\n", (action.sa_flags & SA_RESTART) != 0);
+  }
+  const int refused = signal(SIGUSR1, SIG_ERR) == SIG_ERR;
+  printf("refused: %d, %d\n", refused, errno == EINVAL);
   sighold(SIGUSR1);
   raise(SIGUSR1);
   sigset_t set;
