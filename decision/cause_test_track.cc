@@ -25,6 +25,9 @@ constexpr double kRises = 0.5;
 // Logarithm of the growth of calls in flight up to which throughput tells nothing.
 constexpr double kMoreToTell = 0.1;
 constexpr double kVerifyAnswers = 40;
+// After an alarm, when more have come back: hardly an answer, for so long.
+constexpr double kSilent = 0.1;
+constexpr Duration kSilence = 1s;
 // How often the level must turn over meanwhile.
 constexpr double kVerifyTurns = 0.7;
 // Of so many expected answers no more than this share came: the verdict can be told at once.
@@ -108,12 +111,16 @@ void CauseTest::begin_search(Step& step, const UpstreamSignals::Span& span) {
 
 // Whether the cause is still ours, or was: as in a test, more calls must not get more answers.
 void CauseTest::doubt(Step& step, const UpstreamSignals::Span& block, const std::string& sentence) {
-  held_ = Block{block.in_flight, 0, block.throughput(), static_cast<double>(block.ok)};
+  look_again(step, block, sentence + ": is it still ours?");
+}
+
+void CauseTest::look_again(Step& step, const UpstreamSignals::Span& block, std::string sentence) {
+  held_ = Block{block.in_flight, seconds(block.mean_latency()), block.throughput(), static_cast<double>(block.ok)};
   n_ref_ = block.in_flight;
   evidence_.x_ref = block.throughput();
   evidence_.calls_ref = static_cast<double>(block.ok);
   cut_to(step, kVerify * *hold_.limit);
-  decide(step, CauseState::search, hold_.verdict, sentence + ": is it still ours?",
+  decide(step, CauseState::search, hold_.verdict, std::move(sentence),
          format("X = %.1f/s at %.0f in flight; next %d", held_.throughput, held_.in_flight, *hold_.limit),
          "more answers from more calls: theirs");
 }
@@ -136,6 +143,12 @@ void CauseTest::search(Step& step) {
   const bool thrashes =
       hold_.verdict == Cause::ours && expected >= kThrashAnswers && static_cast<double>(span.ok) < kThrashes * expected;
   if (step.now - *drained_ < needed && !thrashes) return;
+  if (alarmed_ && held_.latency > 0 && static_cast<double>(span.ok) < kSilent * expected) {
+    // It was well again. What is overrun answers on.
+    if (step.now - *drained_ < kSilence) return;
+    end_test(step, Cause::unidentified, 0s, "no answers when more calls were let in: latency jumped, or it is dead");
+    return;
+  }
   if (too_few_came(span, counts, limit)) {
     end_test(step, Cause::unidentified, told_nothing(), "fewer calls came than the limit allows");
     return;
@@ -163,6 +176,12 @@ void CauseTest::verify(Step& step, const UpstreamSignals::Span& span) {
         format("throughput rose to %.2f when %.0f in flight became %.0f: perhaps the cause is not ours any more", ratio,
                held_.in_flight, span.in_flight));
     return;
+  }
+  if (elasticity > kRises && alarmed_) {
+    // It may be overrun again by what waits, if all of it comes at once.
+    return look_again(step, span,
+                      format("throughput rose to %.2f when %.0f in flight became %.0f: more of what waits is let in",
+                             ratio, held_.in_flight, span.in_flight));
   }
   if (elasticity > kRises) {
     hold_off_ = std::max<Duration>(hold_off_, kWithdrawn);

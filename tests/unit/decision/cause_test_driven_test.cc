@@ -248,6 +248,59 @@ TEST_F(ThrashingTest, WhatWasOverrunFindsItsKneeOnTheWayBackAndIsNotLedIntoThras
   EXPECT_LE(most_, 48) << "twice the knee";
 }
 
+// Well at 300 a second. With more than 40 in it, given up or not, it serves 800 / (1 + (n - 40) / 6) a second; a burst
+// filled it, and its users wait.
+class BurstTest : public DrivenTest {
+ protected:
+  static constexpr int kWaiting = 1000;
+
+  void step(int burst = 0) {
+    const int limit = test_.holds().limit.value_or(15 + burst);
+    const int n = overrun_ ? std::max(test_.holds().limit.value_or(kWaiting), 1) : limit;
+    if (burst > 0) {
+      overrun_ = true;
+      given_up_ = burst;
+    }
+    const double all = n + given_up_;
+    const double throughput = std::min(all / 0.05, 800 / (1 + std::max(all - 40, 0.0) / 6));
+    given_up_ = std::max(given_up_ - 10, 0.0);
+    owed_ += overrun_ ? throughput / 10 * n / all : 30;
+    const auto ok = static_cast<int>(owed_);
+    owed_ -= ok;
+    most_ = std::max(most_, n);
+    counts_.attempts += burst > 0 ? 400 : 30;
+    counts_.ok += ok;
+    counts_.in_flight = n;
+    counts_.waiting = overrun_ ? kWaiting : 0;
+    counts_.latency += from_seconds(ok * all / throughput);
+    counts_.mean_age = from_seconds(all / throughput / 2);
+    now_ += 0.1;
+    const Instant at = Instant{} + from_seconds(now_);
+    context_.wall = from_seconds(now_);
+    signals_.tick(counts_, test_.unusual(), at);
+    test_.tick(signals_, context_, at);
+  }
+
+  bool overrun_ = false;
+  double given_up_ = 0;
+  double owed_ = 0;
+  int most_ = 0;
+};
+
+TEST_F(BurstTest, WhatWaitsAfterItComesBackByDegrees) {
+  while (now_ < 20) step();
+  while (now_ < 30 && test_.holds().state == CauseState::free) step(400);
+  ASSERT_EQ(test_.holds().state, CauseState::cut) << "the alarm";
+  std::string story;
+  most_ = 0;
+  while (now_ < 60) {
+    step();
+    while (const auto decision = test_.take_decision()) story += decision->sentence + "\n";
+  }
+  EXPECT_LE(most_, 150) << story;
+  EXPECT_EQ(test_.holds().verdict, Cause::ours) << story;
+}
+
 // Until the last answer is so long ago that nothing is left of the rate at which they came.
 TEST(CauseTest, SilenceIsNoThroughputThatCameBack) {
   using namespace std::chrono_literals;

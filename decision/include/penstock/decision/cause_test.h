@@ -170,6 +170,7 @@ class CauseTest {
   void relieved(Step& step, const UpstreamSignals::Span& span);
   void begin_search(Step& step, const UpstreamSignals::Span& span);
   void doubt(Step& step, const UpstreamSignals::Span& block, const std::string& sentence);
+  void look_again(Step& step, const UpstreamSignals::Span& block, std::string sentence);
   void verify(Step& step, const UpstreamSignals::Span& span);
   void begin_track(Step& step, double limit, Cause verdict, std::string sentence);
   void end_test(Step& step, Cause verdict, Duration hold_off, std::string sentence);
