@@ -230,6 +230,8 @@ std::optional<double> CircuitBreaker::usefulness() const {
   return estimate->value;
 }
 
+Duration CircuitBreaker::answered_within(double share) const { return state_->usefulness.soonest(share); }
+
 Duration CircuitBreaker::patience() const { return state_->typical_patience(); }
 
 Duration CircuitBreaker::oldest(Instant now) const {

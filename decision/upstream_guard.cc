@@ -16,6 +16,13 @@ constexpr int kMaxQueue = 1'000'000;
 // suffice for the call; shorter, and who is refused comes again, where the end of the shortage would have served.
 constexpr double kTightWait = 0.8;
 
+// Of calls that begin now so large a share has to be answered, as a retry that succeeds pays for 1 / share more; and a
+// call that is overtaken has waited for so many times what those take, and so many usual latencies: of calls whose
+// latency is exponential 1 in 3000 does.
+constexpr double kAnswered = 1 / RetryBudget::kEarned;
+constexpr int kTimesAnswered = 4;
+constexpr int kTimesUsual = 8;
+
 BreakerPolicy breaker_policy(const UpstreamPolicy& policy, bool guarded) {
   if (guarded) return policy.breaker;
   BreakerPolicy never;
@@ -253,7 +260,18 @@ void UpstreamGuard::tick(const Tick& tick, Verdicts& decided) {
     test_.tick(signals_, context, tick.now);
     update_limit(tick.now, decided);
   }
+  look_for_overtaken();
   settle(decided);
+}
+
+void UpstreamGuard::look_for_overtaken() {
+  overtaken_from_ = Duration::max();
+  const bool held = directive_ || bucket_.active() || test_.holds().limit || admission_.queue_length() > 0;
+  if (!policy_.hedge || !guarded_ || shadow_ || held || breaker_.state() != BreakerState::closed) return;
+  if (counts_.in_flight == 0) return;
+  const Duration answered = breaker_.answered_within(kAnswered);
+  if (answered == Duration::max()) return;
+  overtaken_from_ = std::max({kFirstHedge, kTimesAnswered * answered, kTimesUsual * signals_.usual_latency()});
 }
 
 bool UpstreamGuard::idle(Instant now) const {

@@ -13,6 +13,8 @@ namespace {
 constexpr double kHalfLife = 2.0;
 // A bin is identified when this weight of calls has left it.
 constexpr double kIdentified = 2.0;
+// And known well enough to act on what it promises.
+constexpr double kCertain = 5.0;
 // A run of non-successes less likely than this ends the validity of a bin's past. At 75 calls/s and p = 0.1 such a run
 // takes 1.75 s and comes by chance about once a day.
 constexpr double kRunChance = 1e-6;
@@ -155,6 +157,19 @@ double Usefulness::lived_through(int bin, Instant now) const {
   const double to = seconds(kEdges[static_cast<std::size_t>(bin + 1)]);
   const double calls = static_cast<double>(b.in_flight);
   return std::clamp((age_sum - calls * from) / (to - from), 0.0, calls);
+}
+
+Duration Usefulness::soonest(double share) const {
+  double succeeded = 0;
+  double alive = 1;
+  for (int i = 0; i + 1 < kBins; ++i) {
+    const Bin& bin = bins_[static_cast<std::size_t>(i)];
+    if (bin.left() < kCertain) break;
+    succeeded += alive * bin.success / bin.left();
+    if (succeeded >= share) return kEdges[static_cast<std::size_t>(i + 1)];
+    alive *= bin.survivor / bin.left();
+  }
+  return Duration::max();
 }
 
 bool Usefulness::at_least(double value, Duration patience) const {

@@ -79,6 +79,9 @@ class Usefulness {
   // Cheaper: at least so much, and identified, by what is answered within the first bin alone.
   bool at_least(double value, Duration patience) const;
 
+  // How soon so large a share of the calls that begin now has succeeded, rounded up to an edge; max: not known to be.
+  Duration soonest(double share) const;
+
   // While no call comes, at_least() holds until nothing is known any more.
   bool stays_at_least(double value, Duration patience) const;
 

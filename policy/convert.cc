@@ -156,6 +156,7 @@ decision::UpstreamPolicy upstream(const v1::Upstream& from) {
   to.breaker = breaker(from.breaker());
   if (from.has_timeout()) to.timeout = to_chrono(from.timeout());
   if (from.has_retry_budget()) to.retry_budget = from.retry_budget();
+  if (from.has_hedge()) to.hedge = from.hedge();
   if (from.has_memory_share()) to.memory_share = from.memory_share();
   to.refusal_error = refusal_error(from.refusal_error());
   return to;

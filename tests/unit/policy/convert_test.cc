@@ -45,6 +45,7 @@ TEST(Convert, FillsInTheDefaultsThatTheProtoDocuments) {
   EXPECT_EQ(b.timeout, 30s);
   EXPECT_EQ(b.retry_budget, 0.1);
   EXPECT_EQ(b.memory_share, 0.85);
+  EXPECT_TRUE(b.hedge);
 }
 
 TEST(Convert, TakesEveryFieldThatIsSet) {
@@ -66,6 +67,7 @@ TEST(Convert, TakesEveryFieldThatIsSet) {
   EXPECT_EQ(result->upstreams[0].breaker.open, 5s);
   EXPECT_FALSE(result->upstreams[0].breaker.usefulness);
   EXPECT_EQ(result->upstreams[0].timeout, 5s);
+  EXPECT_FALSE(result->upstreams[0].hedge);
 }
 
 TEST(Convert, ZeroThatIsSetIsNoDefault) {

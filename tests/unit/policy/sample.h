@@ -58,6 +58,7 @@ spec:
       retryBudget: 0.1
       memoryShare: 0.7
       refusalError: hostUnreachable
+      hedge: false
   guards:
     memory: 512MiB
     memoryGuard: observe

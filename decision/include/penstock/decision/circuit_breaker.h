@@ -110,6 +110,9 @@ class CircuitBreaker {
   Duration retry_after(Instant now) const;
   // Unset without enough evidence.
   std::optional<double> usefulness() const;
+  // How soon so large a share of the calls that begin now is answered, by the last seconds, rounded up; max: too few
+  // are, or too little is known.
+  Duration answered_within(double share) const;
   // What calls can wait, typically.
   Duration patience() const;
   // Age of the oldest call in flight.

@@ -114,6 +114,7 @@ struct UpstreamPolicy {
   BreakerPolicy breaker;
   Duration timeout = std::chrono::seconds(30);
   double retry_budget = 0.1;
+  bool hedge = true;
   double memory_share = 0.85;
   RefusalError refusal_error = RefusalError::connection_refused;
   bool operator==(const UpstreamPolicy&) const = default;

@@ -79,6 +79,19 @@ class UpstreamGuard {
   bool try_retry(Instant now) { return retries_.try_retry(now, well()); }
   void retry_succeeded(Instant now) { retries_.succeeded(now); }
 
+  // Hedged requests (J. Dean, L. A. Barroso, The Tail at Scale, CACM 56(2), 2013), asked for by evidence instead of a
+  // fixed delay: a call is overtaken when it waits although calls that begin now are answered far sooner. It lost its
+  // way; made once more beside itself it is likely to be answered at once. Not while anything is held back: then more
+  // calls are no help.
+  //
+  // Calls that have waited for less are never overtaken.
+  static constexpr Duration kFirstHedge = std::chrono::seconds(1);
+  // Age from which a call is overtaken now, as of the last tick; max: none is.
+  Duration overtaken_from() const { return overtaken_from_; }
+  // Whether a call of that age may be made once more beside itself. True costs one retry of the budget; if the second
+  // one is answered first, retry_succeeded().
+  bool try_hedge(Duration age, Instant now) { return age >= overtaken_from_ && retries_.try_retry(now, true); }
+
   struct Tick {
     Instant now;
     // Since the Unix epoch.
@@ -165,11 +178,13 @@ class UpstreamGuard {
   QueuePolicy queue_policy(int limit) const;
   Answer begin(Call& call, Instant now, Verdicts& decided);
   void update_limit(Instant now, Verdicts& decided);
+  void look_for_overtaken();
   void settle(Verdicts& decided);
   void begun(Call& call, Instant now);
 
   // In an order that keeps together what each tick reads.
   CircuitBreaker breaker_;
+  Duration overtaken_from_ = Duration::max();
   bool guarded_;
   bool shadow_;
   bool directive_tight_ = false;
