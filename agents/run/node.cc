@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -104,8 +105,10 @@ class Node {
 constinit std::optional<Settings> settings;
 // Never destroyed.
 Node* node = nullptr;
+constinit std::atomic<bool> was_refused{false};
 
 void tell_stats() {
+  if (was_refused) return;
   const std::uint64_t made = interpose::ProgramThread::made();
   if (made == 0) {
     std::fprintf(stderr, "penstock-run: process %d made no threads: it ran unchanged\n", ::getpid());
@@ -126,16 +129,16 @@ void begun(const std::vector<interpose::ProgramScheduler>& program) {
   std::atexit(end_node);
 }
 
+void refused(const std::string& why) {
+  std::fprintf(stderr, "penstock-run: process %d: threads stay threads of the kernel: %s\n", ::getpid(), why.c_str());
+  was_refused = true;
+}
+
 [[gnu::constructor]] void begin() {
   settings = Settings::received();
   if (!settings) return;
-  const std::string objection = interpose::thread_data_objection();
-  if (!objection.empty()) {
-    std::fprintf(stderr, "penstock-run: threads stay threads of the kernel: %s\n", objection.c_str());
-    return;
-  }
   if (settings->stats) std::atexit(tell_stats);
-  interpose::make_fibers_of_threads(settings->threads, begun);
+  interpose::make_fibers_of_threads(settings->threads, begun, refused);
 }
 
 }  // namespace

@@ -30,9 +30,11 @@ PENSTOCK_REAL(pthread_sigmask)
 namespace penstock::interpose {
 namespace {
 
-enum class Mode { plain, wanted, running };
+// Refused: plain, and not said yet.
+enum class Mode { plain, refused, wanted, running };
 constinit std::atomic<Mode> mode{Mode::plain};
 void (*tell_begun)(const std::vector<ProgramScheduler>&) = nullptr;
+void (*tell_refused)(const std::string&) = nullptr;
 unsigned wanted_threads = 1;
 // Never destroyed: fibers make threads until the process ends. The first one is that of the first pthread_create().
 std::vector<ProgramScheduler>* schedulers = nullptr;
@@ -90,16 +92,43 @@ void begin_on_caller() {
   if (tell_begun != nullptr) tell_begun(*schedulers);
 }
 
-}  // namespace
-
-void make_fibers_of_threads(unsigned threads, void (*begun)(const std::vector<ProgramScheduler>&)) {
-  tell_begun = begun;
-  wanted_threads = threads;
-  keep_handlers();
-  mode.store(Mode::wanted, std::memory_order_release);
+// Why threads are to be plain from now on. Libraries may have been loaded since they were wanted to be fibers.
+std::string begin_now() {
+  Mode before = Mode::refused;
+  const bool refused = mode.compare_exchange_strong(before, Mode::plain, std::memory_order_acq_rel);
+  before = Mode::wanted;
+  if (!refused && !mode.compare_exchange_strong(before, Mode::running, std::memory_order_acq_rel)) return "";
+  std::string why = thread_data_objection();
+  if (!why.empty() || refused) return why;
+  try {
+    begin_on_caller();
+  } catch (const std::exception& error) {
+    why = std::string("no scheduler could be made (") + error.what() + ")";
+  }
+  return why;
 }
 
-bool makes_fibers_of_threads() noexcept { return mode.load(std::memory_order_acquire) != Mode::plain; }
+void tell_shared(const std::string& what) {
+  const fiber::PlainCalls plain;
+  spdlog::warn(
+      "penstock-run: process {}: {}: it was loaded after the first fiber was made. Threads that it makes are the "
+      "kernel's; for all to be, preload it (LD_PRELOAD)",
+      ::getpid(), what);
+}
+
+}  // namespace
+
+void make_fibers_of_threads(unsigned threads, void (*begun)(const std::vector<ProgramScheduler>&),
+                            void (*refused)(const std::string&)) {
+  tell_begun = begun;
+  tell_refused = refused;
+  wanted_threads = threads;
+  const bool objected = !thread_data_objection().empty();
+  if (!objected) keep_handlers();
+  mode.store(objected ? Mode::refused : Mode::wanted, std::memory_order_release);
+}
+
+bool makes_fibers_of_threads() noexcept { return mode.load(std::memory_order_acquire) >= Mode::wanted; }
 
 void make_plain_threads() noexcept {
   mode.store(Mode::plain, std::memory_order_release);
@@ -113,18 +142,14 @@ pthread_t scheduler_thread_of(const fiber::Inbox& home) noexcept {
   return schedulers->front().handle;
 }
 
-std::shared_ptr<fiber::Inbox> home_of_new_thread() noexcept {
+std::shared_ptr<fiber::Inbox> home_of_new_thread(const void* code) noexcept {
   if (mode.load(std::memory_order_acquire) == Mode::plain || fiber::PlainCalls::active()) return nullptr;
-  Mode wanted = Mode::wanted;
-  if (mode.compare_exchange_strong(wanted, Mode::running, std::memory_order_acq_rel)) {
-    try {
-      begin_on_caller();
-    } catch (const std::exception& error) {
-      spdlog::error("threads stay threads of the kernel: no scheduler could be made ({})", error.what());
-      make_plain_threads();
-    }
+  if (const std::string why = begin_now(); !why.empty()) {
+    make_plain_threads();
+    if (tell_refused != nullptr) tell_refused(why);
   }
   if (ProgramThread::current() == nullptr || schedulers == nullptr) return nullptr;
+  if (is_of_late_fixed_data(code, tell_shared)) return nullptr;
   return (*schedulers)[placed.fetch_add(1, std::memory_order_relaxed) % schedulers->size()].inbox;
 }
 

@@ -24,15 +24,17 @@ struct ProgramScheduler {
 
 // From now on the first pthread_create() makes its caller a scheduler thread, and so many besides that there are
 // `threads`; threads of the program are placed on them in turn. `begun` is called on the first before a fiber is made,
-// once in a process. From a plain thread it would be called on that.
-void make_fibers_of_threads(unsigned threads, void (*begun)(const std::vector<ProgramScheduler>&));
+// once in a process. From a plain thread it would be called on that. Where threads cannot be fibers, `refused` is
+// called instead, with the reason as a sentence.
+void make_fibers_of_threads(unsigned threads, void (*begun)(const std::vector<ProgramScheduler>&),
+                            void (*refused)(const std::string& why));
 bool makes_fibers_of_threads() noexcept;
 // From now on threads are the C library's.
 void make_plain_threads() noexcept;
 
 // Where a thread that the caller makes is to run; null: it becomes a thread of the C library, as those of the runtime
-// itself and of plain threads.
-std::shared_ptr<fiber::Inbox> home_of_new_thread() noexcept;
+// itself, of plain threads, and of `code` that has thread_local data of its own for each of the kernel's.
+std::shared_ptr<fiber::Inbox> home_of_new_thread(const void* code) noexcept;
 // The kernel's thread that runs those of that home.
 pthread_t scheduler_thread_of(const fiber::Inbox& home) noexcept;
 

@@ -90,7 +90,7 @@ using namespace penstock::interpose;
 
 PENSTOCK_INTERPOSED int pthread_create(pthread_t* created, const pthread_attr_t* attributes, void* (*start)(void*),
                                        void* argument) noexcept {
-  const auto home = home_of_new_thread();
+  const auto home = home_of_new_thread(__builtin_return_address(0));
   return home ? ProgramThread::create(home, attributes, start, argument, created)
               : real::pthread_create(created, attributes, start, argument);
 }

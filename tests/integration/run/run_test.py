@@ -78,6 +78,11 @@ class Same(unittest.TestCase):
         for how in ("exits", "cancelled"):
             self.assert_same("1 threads were fibers", os.path.join(FOLDER, "ends_without_main"), how)
 
+    def test_libraries_with_data_of_kernel_threads_that_are_loaded_at_run_time(self):
+        library = os.path.join(FOLDER, "liblibrary_with_kernel_data.so")
+        for when, told in (("before", "threads stay threads of the kernel: "), ("after", "loaded after the first fiber was made")):
+            self.assert_same(told, os.path.join(FOLDER, "loads_a_library"), when, library)
+
     def test_any_thread_ends_the_process(self):
         for last in range(1, 5):
             self.assert_same(f"{last} threads were fibers", os.path.join(FOLDER, "exits_in_a_thread"), str(last),
@@ -116,6 +121,11 @@ class Unchanged(unittest.TestCase):
         ran = run(RUN, "--stats", PYTHON, "-c", "print('hello')")
         self.assertEqual((ran.returncode, ran.stdout), (0, "hello\n"))
         self.assertIn("made no threads: it ran unchanged", ran.stderr)
+
+    def test_says_nothing_of_data_that_no_thread_is_made_for(self):
+        library = os.path.join(FOLDER, "liblibrary_with_kernel_data.so")
+        ran = run(RUN, PYTHON, "-c", "print('hello')", env={**os.environ, "LD_PRELOAD": library})
+        self.assertEqual((ran.returncode, ran.stdout, ran.stderr), (0, "hello\n", ""))
 
     def test_no_program(self):
         ran = run(RUN, "/no/such/program")
