@@ -82,6 +82,13 @@ int run(int argc, char** argv) {
                  "Threads of the kernel in each process, on which the program's are placed in turn")
       ->check(CLI::Range(1U, kMostThreads))
       ->capture_default_str();
+  app.add_option(
+         "--plain-threads", settings.plain_threads,
+         "Part of the file name of a library whose own threads stay the kernel's, since they compute or wait in\n"
+         "ways of their own; may be given again. Those of OpenBLAS, BLIS, MKL, TBB and OpenMP do anyway")
+      ->check([](const std::string& name) {
+        return name.empty() || name.find_first_of("/:") != name.npos ? "must be a part of a file's name: " + name : "";
+      });
   app.add_flag("--stats", settings.stats, "Tell at the end of each process what it did");
   try {
     const int first = find_first_of_program(argc, argv);

@@ -22,6 +22,7 @@
 #include "penstock/runtime.h"
 #include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/scheduler_thread.h"
+#include "runtime/interpose/threads/plain_libraries.h"
 #include "runtime/interpose/threads/program.h"
 #include "runtime/interpose/threads/program_thread.h"
 #include "runtime/interpose/threads/thread_data.h"
@@ -138,6 +139,7 @@ void refused(const std::string& why) {
   settings = Settings::received();
   if (!settings) return;
   if (settings->stats) std::atexit(tell_stats);
+  interpose::add_plain_libraries(settings->plain_threads);
   interpose::make_fibers_of_threads(settings->threads, begun, refused);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <sstream>
 
 namespace penstock::run {
 namespace {
@@ -14,6 +15,7 @@ constexpr char kPolicy[] = "PENSTOCK_RUN_POLICY";
 constexpr char kController[] = "PENSTOCK_RUN_CONTROLLER";
 constexpr char kNode[] = "PENSTOCK_RUN_NODE";
 constexpr char kStats[] = "PENSTOCK_RUN_STATS";
+constexpr char kPlainThreads[] = "PENSTOCK_RUN_PLAIN_THREADS";
 
 std::string value(const char* name) {
   const char* found = std::getenv(name);
@@ -32,6 +34,9 @@ void Settings::publish() const {
   set(kController, controller);
   set(kNode, node);
   set(kStats, stats ? "1" : "");
+  std::string names;
+  for (const std::string& name : plain_threads) names += (names.empty() ? "" : ":") + name;
+  set(kPlainThreads, names);
 }
 
 std::optional<Settings> Settings::received() {
@@ -46,6 +51,8 @@ std::optional<Settings> Settings::received() {
   settings.controller = value(kController);
   settings.node = value(kNode);
   settings.stats = !value(kStats).empty();
+  std::istringstream names(value(kPlainThreads));
+  for (std::string name; std::getline(names, name, ':');) settings.plain_threads.push_back(name);
   return settings;
 }
 

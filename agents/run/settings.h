@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace penstock::run {
 
@@ -19,6 +20,8 @@ struct Settings {
   std::string controller;
   std::string node;
   bool stats = false;
+  // Parts of the file names of libraries whose own threads stay the kernel's.
+  std::vector<std::string> plain_threads;
 
   // Into the environment.
   void publish() const;

@@ -33,6 +33,8 @@ struct SchedulerOptions {
   std::function<void(Duration, std::uint64_t)> run_delay;
   // A fiber that has run so long without a switch is named in the log when it switches or ends.
   Duration long_run = Duration::max();
+  // The thread ends with the process, and nothing of it is destroyed before. Of a SchedulerThread.
+  bool for_ever = false;
 };
 
 // Measures how long one fiber runs at a time, while it is known to the scheduler.

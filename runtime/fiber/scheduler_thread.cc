@@ -9,10 +9,12 @@
 #include <boost/fiber/operations.hpp>
 #include <chrono>
 #include <future>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "runtime/fiber/fiber_access.h"
+#include "runtime/fiber/without_thread_exit.h"
 #include "runtime/telemetry/stack_overflow.h"
 
 namespace penstock::fiber {
@@ -37,6 +39,8 @@ SchedulerThread::SchedulerThread(SchedulerOptions options) {
   served_ = served.get_future();
   thread_ =
       std::thread([promise = std::move(promise), served = std::move(served), options = std::move(options)]() mutable {
+        std::optional<WithoutThreadExit> for_ever;
+        if (options.for_ever) for_ever.emplace();
         telemetry::diagnose_stack_overflows();
         const telemetry::AlternateStack alternate;
         // Instead of the 50 us that the kernel may be late by default.
@@ -48,6 +52,7 @@ SchedulerThread::SchedulerThread(SchedulerOptions options) {
           promise.set_exception(std::current_exception());
           return;
         }
+        for_ever.reset();
         Scheduler& scheduler = *Scheduler::current();
         promise.set_value({scheduler.inbox(), scheduler.heartbeat(), static_cast<pid_t>(::syscall(SYS_gettid))});
         scheduler.serve();

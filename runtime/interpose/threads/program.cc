@@ -18,8 +18,10 @@
 #include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/scheduler.h"
 #include "runtime/fiber/scheduler_thread.h"
+#include "runtime/fiber/without_thread_exit.h"
 #include "runtime/interpose/epoll_set.h"
 #include "runtime/interpose/real.h"
+#include "runtime/interpose/threads/plain_libraries.h"
 #include "runtime/interpose/threads/program_thread.h"
 #include "runtime/interpose/threads/signals.h"
 #include "runtime/interpose/threads/thread_data.h"
@@ -53,7 +55,7 @@ std::size_t default_stack_bytes() {
 
 // Never ends: the process does, as with threads of the kernel that still run then.
 ProgramScheduler begin_another(unsigned index, std::size_t stack_bytes) {
-  auto& thread = *new fiber::SchedulerThread({.index = index, .stack_bytes = stack_bytes});
+  auto& thread = *new fiber::SchedulerThread({.index = index, .stack_bytes = stack_bytes, .for_ever = true});
   std::promise<pthread_t> begun;
   thread.inbox()->post([&begun, home = thread.inbox()] {
     try {
@@ -68,7 +70,7 @@ ProgramScheduler begin_another(unsigned index, std::size_t stack_bytes) {
 
 void begin_on_caller() {
   // Boost would end its scheduler, and wait for all fibers, when the thread ends, which is when the process does.
-  const WithoutThreadExit for_ever;
+  const fiber::WithoutThreadExit for_ever;
   const fiber::PlainCalls plain;
   const std::size_t stack_bytes = default_stack_bytes();
   auto made = std::make_unique<std::vector<ProgramScheduler>>(1);
@@ -143,13 +145,14 @@ pthread_t scheduler_thread_of(const fiber::Inbox& home) noexcept {
 }
 
 std::shared_ptr<fiber::Inbox> home_of_new_thread(const void* code) noexcept {
-  if (mode.load(std::memory_order_acquire) == Mode::plain || fiber::PlainCalls::active()) return nullptr;
+  const Mode now = mode.load(std::memory_order_acquire);
+  if (now == Mode::plain || fiber::PlainCalls::active()) return nullptr;
+  if (makes_plain_threads(code, now == Mode::running, tell_shared)) return nullptr;
   if (const std::string why = begin_now(); !why.empty()) {
     make_plain_threads();
     if (tell_refused != nullptr) tell_refused(why);
   }
   if (ProgramThread::current() == nullptr || schedulers == nullptr) return nullptr;
-  if (is_of_late_fixed_data(code, tell_shared)) return nullptr;
   return (*schedulers)[placed.fetch_add(1, std::memory_order_relaxed) % schedulers->size()].inbox;
 }
 

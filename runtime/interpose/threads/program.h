@@ -33,7 +33,7 @@ bool makes_fibers_of_threads() noexcept;
 void make_plain_threads() noexcept;
 
 // Where a thread that the caller makes is to run; null: it becomes a thread of the C library, as those of the runtime
-// itself, of plain threads, and of `code` that has thread_local data of its own for each of the kernel's.
+// itself, of plain threads, and of libraries (which `code` may be in) whose threads are plain.
 std::shared_ptr<fiber::Inbox> home_of_new_thread(const void* code) noexcept;
 // The kernel's thread that runs those of that home.
 pthread_t scheduler_thread_of(const fiber::Inbox& home) noexcept;

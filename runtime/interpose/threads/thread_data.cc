@@ -6,17 +6,15 @@
 #include <link.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 #include <new>
 #include <string_view>
 #include <utility>
 
-#include "penstock/spin_lock.h"
+#include "runtime/fiber/without_thread_exit.h"
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/real.h"
 #include "runtime/interpose/threads/program.h"
@@ -128,109 +126,28 @@ int learn(dl_phdr_info* info, std::size_t, void* argument) {
   return 1;
 }
 
-// What has data at addresses fixed for each thread of the kernel; 0: it has none.
-std::size_t fixed_bytes(const dl_phdr_info& info) {
-  const auto* tls = segment(info, PT_TLS);
-  if (tls == nullptr || is_kernel_threads(info.dlpi_name, contains(info, &modules))) return 0;
-  const bool is_program = info.dlpi_name[0] == '\0';
-  return is_program || is_static(info) ? tls->p_memsz : 0;
-}
-
-std::string fixed_data_of(const dl_phdr_info& info, std::size_t bytes) {
-  const std::string name = info.dlpi_name[0] != '\0' ? info.dlpi_name : program_invocation_name;
-  return name + " has " + std::to_string(bytes) +
-         " bytes of thread_local data at addresses fixed for each thread of the kernel, which fibers ";
-}
-
 int object_to(dl_phdr_info* info, std::size_t, void* argument) {
-  const std::size_t bytes = fixed_bytes(*info);
-  if (bytes == 0) return 0;
-  *static_cast<std::string*>(argument) = fixed_data_of(*info, bytes) + "would share";
+  std::string found = fixed_thread_data(*info);
+  if (found.empty()) return 0;
+  *static_cast<std::string*>(argument) = std::move(found) + ", which fibers would share";
   return 1;
-}
-
-// Which libraries there are, as the loader counts them.
-struct Loaded {
-  unsigned long long added = 0;
-  unsigned long long removed = 0;
-  bool operator==(const Loaded&) const = default;
-};
-
-struct Library {
-  std::uintptr_t begin;
-  std::uintptr_t end;
-  bool operator==(const Library&) const = default;
-};
-
-struct Libraries {
-  const Library* begin() const noexcept { return items.data(); }
-  const Library* end() const noexcept { return items.data() + count; }
-
-  std::array<Library, 32> items{};
-  std::size_t count = 0;
-};
-
-// Loaded since the first fiber was made.
-struct Late {
-  SpinLock lock;
-  Loaded seen;
-  Libraries libraries;
-};
-constinit Late late;
-
-int count_loaded(dl_phdr_info* info, std::size_t, void* argument) {
-  *static_cast<Loaded*>(argument) = {info->dlpi_adds, info->dlpi_subs};
-  return 1;
-}
-
-struct LateScan {
-  Libraries found;
-  std::string said;
-};
-
-int find_late(dl_phdr_info* info, std::size_t, void* argument) {
-  auto& scan = *static_cast<LateScan*>(argument);
-  const std::size_t bytes = fixed_bytes(*info);
-  if (bytes == 0 || scan.found.count == scan.found.items.size()) return 0;
-  Library library{.begin = UINTPTR_MAX, .end = 0};
-  for (ElfW(Half) i = 0; i < info->dlpi_phnum; ++i) {
-    const auto& part = info->dlpi_phdr[i];
-    if (part.p_type != PT_LOAD) continue;
-    library.begin = std::min(library.begin, std::uintptr_t{info->dlpi_addr + part.p_vaddr});
-    library.end = std::max(library.end, std::uintptr_t{info->dlpi_addr + part.p_vaddr + part.p_memsz});
-  }
-  scan.found.items[scan.found.count++] = library;
-  if (std::find(late.libraries.begin(), late.libraries.end(), library) != late.libraries.end()) return 0;
-  scan.said += (scan.said.empty() ? "" : "; ") + fixed_data_of(*info, bytes) + "share";
-  return 0;
 }
 
 }  // namespace
+
+std::string fixed_thread_data(const dl_phdr_info& info) {
+  const auto* tls = segment(info, PT_TLS);
+  if (tls == nullptr || tls->p_memsz == 0 || is_kernel_threads(info.dlpi_name, contains(info, &modules))) return "";
+  const bool is_program = info.dlpi_name[0] == '\0';
+  if (!is_program && !is_static(info)) return "";
+  return (is_program ? program_invocation_name : info.dlpi_name) + (" has " + std::to_string(tls->p_memsz)) +
+         " bytes of thread_local data at addresses fixed for each thread of the kernel";
+}
 
 std::string thread_data_objection() {
   std::string why;
   ::dl_iterate_phdr(object_to, &why);
   return why;
-}
-
-bool is_of_late_fixed_data(const void* code, void (*tell)(const std::string&)) {
-  Loaded now;
-  ::dl_iterate_phdr(count_loaded, &now);
-  const auto at = reinterpret_cast<std::uintptr_t>(code);
-  LateScan scan;
-  bool found = false;
-  {
-    const std::lock_guard guard(late.lock);
-    if (late.seen != now) {
-      ::dl_iterate_phdr(find_late, &scan);
-      late.libraries = scan.found;
-      late.seen = now;
-    }
-    found = std::any_of(late.libraries.begin(), late.libraries.end(),
-                        [at](const Library& one) { return at >= one.begin && at < one.end; });
-  }
-  if (!scan.said.empty()) tell(scan.said);
-  return found;
 }
 
 ThreadData::~ThreadData() {
@@ -262,6 +179,7 @@ std::byte* ThreadData::block(std::size_t module) noexcept {
 
 }  // namespace penstock::interpose
 
+using namespace penstock;
 using namespace penstock::interpose;
 
 PENSTOCK_INTERPOSED void* __tls_get_addr(penstock::interpose::Place* place) {
@@ -273,7 +191,7 @@ PENSTOCK_INTERPOSED void* __tls_get_addr(penstock::interpose::Place* place) {
 }
 
 PENSTOCK_INTERPOSED int __cxa_thread_atexit_impl(void (*destroy)(void*), void* object, void* library) {
-  if (WithoutThreadExit::active()) return 0;
+  if (fiber::WithoutThreadExit::active()) return 0;
   ProgramThread* thread = ProgramThread::current();
   if (thread == nullptr || !thread->keeps_values()) {
     if (!makes_fibers_of_threads()) return real_thread_atexit(destroy, object, library);

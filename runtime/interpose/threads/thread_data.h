@@ -1,5 +1,7 @@
 #pragma once
 
+#include <link.h>
+
 #include <array>
 #include <cstddef>
 #include <string>
@@ -16,21 +18,8 @@ namespace penstock::interpose {
 //
 // Why the program's threads cannot be fibers, as a sentence; empty: they can. Looks at all that is loaded.
 std::string thread_data_objection();
-// Whether a library that was loaded after the first fiber was made has such data, and that code: threads that it makes
-// are then to be the kernel's, which it knows how to wait for. What calls it from fibers shares its data. `tell` is
-// called once for each such library, with a sentence.
-bool is_of_late_fixed_data(const void* code, void (*tell)(const std::string&));
-
-// Within its scope destructors of thread_local objects that the caller makes are never called.
-class WithoutThreadExit {
- public:
-  WithoutThreadExit() noexcept { ++depth_; }
-  ~WithoutThreadExit() { --depth_; }
-  static bool active() noexcept { return depth_ != 0; }
-
- private:
-  static inline constinit thread_local int depth_ = 0;
-};
+// Such data of one that is loaded, as a sentence; empty: it has none.
+std::string fixed_thread_data(const dl_phdr_info& info);
 
 // By module of the dynamic loader, in chunks.
 class ThreadData {

@@ -83,6 +83,19 @@ class Same(unittest.TestCase):
         for when, told in (("before", "threads stay threads of the kernel: "), ("after", "loaded after the first fiber was made")):
             self.assert_same(told, os.path.join(FOLDER, "loads_a_library"), when, library)
 
+    def test_a_library_that_makes_a_thread_while_it_is_loaded(self):
+        library = os.path.join(FOLDER, "liblibrary_with_own_threads.so")
+        self.assert_same("2 threads were fibers", os.path.join(FOLDER, "computes"), library)
+
+    def test_a_library_whose_threads_look_for_each_other_again_and_again(self):
+        program, library = os.path.join(FOLDER, "computes"), os.path.join(FOLDER, "liblibrary_with_own_threads.so")
+        for threads in THREADS:
+            with self.subTest(threads=threads):
+                ran = run(RUN, "--stats", "--threads", str(threads), "--plain-threads", "other", "--plain-threads",
+                          "library_with_own", program, library, "computes")
+                self.assertEqual((ran.returncode, ran.stdout), (0, "loaded\n42\n"), ran.stderr)
+                self.assertIn("1 threads were fibers", ran.stderr)
+
     def test_any_thread_ends_the_process(self):
         for last in range(1, 5):
             self.assert_same(f"{last} threads were fibers", os.path.join(FOLDER, "exits_in_a_thread"), str(last),
@@ -133,7 +146,8 @@ class Unchanged(unittest.TestCase):
         self.assertIn("/no/such/program", ran.stderr)
 
     def test_bad_options(self):
-        for options in (["--listen", "x"], ["--nonsense", "1"], ["--threads", "0"], ["--listen", "99999"], []):
+        for options in (["--listen", "x"], ["--nonsense", "1"], ["--threads", "0"], ["--listen", "99999"], [],
+                        ["--plain-threads", "/lib/x.so", "true"], ["--plain-threads", "", "true"]):
             self.assertEqual(run(RUN, *options).returncode, 2, options)
 
 
