@@ -5,13 +5,16 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 
+#include "runtime/fiber/plain_calls.h"
 #include "runtime/fiber/scheduler.h"
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/real.h"
 #include "runtime/interpose/threads/clock.h"
 #include "runtime/interpose/threads/owner.h"
 #include "runtime/interpose/threads/parking.h"
+#include "runtime/interpose/threads/plain_libraries.h"
 #include "runtime/interpose/threads/program_thread.h"
 #include "runtime/interpose/threads/shared_locks.h"
 
@@ -179,7 +182,10 @@ using namespace penstock::interpose;
 // By another name than <pthread.h> knows, which says that it throws nothing: a thread that is cancelled is unwound.
 PENSTOCK_INTERPOSED int penstock_mutex_lock(pthread_mutex_t* mutex) __asm__("pthread_mutex_lock");
 int penstock_mutex_lock(pthread_mutex_t* mutex) {
+  std::optional<fiber::PlainCalls> on_this_thread;
+  if (is_in_plain_library(__builtin_return_address(0))) on_this_thread.emplace();
   const int error = lock_mutex(mutex, Instant::max());
+  on_this_thread.reset();
   if (error == EINTR) test_cancel();
   return error;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -34,6 +35,10 @@ struct Library {
 struct Libraries {
   const Library* begin() const noexcept { return items.data(); }
   const Library* end() const noexcept { return items.data() + count; }
+  bool contain(const void* code) const noexcept {
+    const auto at = reinterpret_cast<std::uintptr_t>(code);
+    return std::any_of(begin(), end(), [at](const Library& one) { return at >= one.begin && at < one.end; });
+  }
 
   std::array<Library, 64> items{};
   std::size_t count = 0;
@@ -47,6 +52,8 @@ struct Known {
   Libraries libraries;
 };
 constinit Known known;
+// Never destroyed: threads look at them without the lock.
+constinit std::atomic<const Libraries*> published{nullptr};
 // Never destroyed.
 const std::vector<std::string>* others = nullptr;
 
@@ -100,16 +107,23 @@ bool makes_plain_threads(const void* code, bool began, void (*tell)(const std::s
     const std::lock_guard guard(known.lock);
     if (known.loaded != loaded || known.began != began) {
       ::dl_iterate_phdr(find, &scan);
-      known.libraries = scan.found;
       known.loaded = loaded;
       known.began = began;
+      if (!std::equal(scan.found.begin(), scan.found.end(), known.libraries.begin(), known.libraries.end())) {
+        known.libraries = scan.found;
+        published.store(new Libraries(scan.found), std::memory_order_release);
+        any_plain_library.store(true, std::memory_order_release);
+      }
     }
-    const auto at = reinterpret_cast<std::uintptr_t>(code);
-    found = std::any_of(known.libraries.begin(), known.libraries.end(),
-                        [at](const Library& one) { return at >= one.begin && at < one.end; });
+    found = known.libraries.contain(code);
   }
   if (!scan.said.empty()) tell(scan.said);
   return found;
+}
+
+bool find_plain_library(const void* code) noexcept {
+  const Libraries* libraries = published.load(std::memory_order_acquire);
+  return libraries != nullptr && libraries->contain(code);
 }
 
 }  // namespace penstock::interpose

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -18,5 +19,13 @@ void add_plain_libraries(const std::vector<std::string>& names);
 // Whether threads that `code` makes are the kernel's. `began`: there are fibers. `tell` is then called once, with a
 // sentence, for each library that has such data.
 bool makes_plain_threads(const void* code, bool began, void (*tell)(const std::string&));
+
+// Whether it is in such a library that has made a thread, or been there when another did: it computes, and no other
+// fiber is to run where it yields or waits for its own locks. Cheap as long as there is none.
+inline constinit std::atomic<bool> any_plain_library{false};
+bool find_plain_library(const void* code) noexcept;
+inline bool is_in_plain_library(const void* code) noexcept {
+  return any_plain_library.load(std::memory_order_relaxed) && find_plain_library(code);
+}
 
 }  // namespace penstock::interpose

@@ -5,6 +5,7 @@
 #include "runtime/interpose/interposed.h"
 #include "runtime/interpose/real.h"
 #include "runtime/interpose/threads/parking.h"
+#include "runtime/interpose/threads/plain_libraries.h"
 
 PENSTOCK_REAL(pthread_spin_trylock)
 PENSTOCK_REAL(pthread_spin_lock)
@@ -22,7 +23,7 @@ PENSTOCK_INTERPOSED int pthread_spin_lock(pthread_spinlock_t* lock) noexcept {
 
 PENSTOCK_INTERPOSED int sched_yield() noexcept {
   fiber::Scheduler* scheduler = may_wait();
-  if (scheduler == nullptr) return real::sched_yield();
+  if (scheduler == nullptr || is_in_plain_library(__builtin_return_address(0))) return real::sched_yield();
   scheduler->yield();
   return 0;
 }

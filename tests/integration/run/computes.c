@@ -9,6 +9,12 @@ static void* sleeps(void* argument) {
   return argument;
 }
 
+static void (*compute)(void);
+static void* computes(void* argument) {
+  compute();
+  return argument;
+}
+
 int main(int count, char** arguments) {
   if (count != 2 && count != 3) return 2;
   void* library = dlopen(arguments[1], RTLD_NOW);
@@ -21,7 +27,16 @@ int main(int count, char** arguments) {
   int (*result)(void) = NULL;
   *(void**)&result = dlsym(library, "result_of_thread");
   puts("loaded");
-  if (count == 3) printf("%d\n", result());
+  if (count == 3) {
+    printf("%d\n", result());
+    *(void**)&compute = dlsym(library, "compute_in_turn");
+    pthread_t first, second;
+    pthread_create(&first, NULL, computes, NULL);
+    pthread_create(&second, NULL, computes, NULL);
+    pthread_join(first, NULL);
+    pthread_join(second, NULL);
+    puts("in turn");
+  }
   pthread_join(thread, NULL);
   return 0;
 }

@@ -1,5 +1,6 @@
 // Makes a thread while it is loaded, and has it compute with whoever calls, as libraries of linear algebra do.
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -38,4 +39,17 @@ int result_of_thread(void) {
   while (atomic_load(&computed) == 0) {
   }
   return atomic_load(&computed);
+}
+
+// For two threads: the second one looks for the end of the first one's part again and again.
+void compute_in_turn(void);
+void compute_in_turn(void) {
+  static atomic_int parts;
+  int none = 0;
+  if (atomic_compare_exchange_strong(&parts, &none, 1)) {
+    for (int i = 0; i < 100; ++i) sched_yield();
+    atomic_store(&parts, 2);
+  }
+  while (atomic_load(&parts) != 2) {
+  }
 }

@@ -93,8 +93,8 @@ class Same(unittest.TestCase):
             with self.subTest(threads=threads):
                 ran = run(RUN, "--stats", "--threads", str(threads), "--plain-threads", "other", "--plain-threads",
                           "library_with_own", program, library, "computes")
-                self.assertEqual((ran.returncode, ran.stdout), (0, "loaded\n42\n"), ran.stderr)
-                self.assertIn("1 threads were fibers", ran.stderr)
+                self.assertEqual((ran.returncode, ran.stdout), (0, "loaded\n42\nin turn\n"), ran.stderr)
+                self.assertIn("3 threads were fibers", ran.stderr)
 
     def test_any_thread_ends_the_process(self):
         for last in range(1, 5):
