@@ -25,10 +25,10 @@ class Rows:
 
 
 def against(rows, yardstick, metric, ratio):
-    """Adds the ratio of a metric to that of the yardstick in the same case."""
+    """Adds the ratio of a metric to that of the yardstick in the same case, where that is not nothing."""
     base = {row["case"]: row["metrics"][metric] for row in rows if row["subject"] == yardstick}
     for row in rows:
-        if row["case"] in base:
+        if base.get(row["case"]):
             row["metrics"][ratio] = round(row["metrics"][metric] / base[row["case"]], 3)
     return rows
 
