@@ -70,6 +70,27 @@ decision::GuardsPolicy with_watching(decision::GuardsPolicy guards, const decisi
   return guards;
 }
 
+// A host as the index of hosts has it: in small letters, with its port and without. Both empty: too long for a name.
+class HostKey {
+ public:
+  HostKey(std::string_view host, std::uint16_t port) noexcept {
+    if (host.size() > kLongest) return;
+    char* end = std::transform(host.begin(), host.end(), text_.begin(),
+                               [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    *end++ = ':';
+    end = std::to_chars(end, text_.data() + text_.size(), port).ptr;
+    host_ = host.size();
+    size_ = static_cast<std::size_t>(end - text_.data());
+  }
+  std::string_view host() const noexcept { return {text_.data(), host_}; }
+  std::string_view with_port() const noexcept { return {text_.data(), size_}; }
+
+ private:
+  static constexpr std::size_t kLongest = 255;
+  std::array<char, kLongest + sizeof ":65535"> text_;
+  std::size_t host_ = 0, size_ = 0;
+};
+
 // Where an operator or the controller will want to read an exact share of what was slower.
 std::vector<double> thresholds(const decision::Policy& policy) {
   std::vector<double> edges;
@@ -266,18 +287,18 @@ RouteDecision Registry::route(std::string_view path) const {
 
 Upstream& Registry::match_upstream(std::string_view host, std::uint16_t port) const {
   const Snapshot& policy = snapshot();
-  // Names are at most this long.
-  constexpr std::size_t kLongest = 255;
-  if (policy.by_host.empty() || host.size() > kLongest) return *policy.other;
-  std::array<char, kLongest + sizeof ":65535"> key;
-  char* end = std::transform(host.begin(), host.end(), key.begin(),
-                             [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  const std::string_view name(key.data(), host.size());
-  *end++ = ':';
-  end = std::to_chars(end, key.data() + key.size(), port).ptr;
-  auto found = policy.by_host.find(std::string_view(key.data(), static_cast<std::size_t>(end - key.data())));
-  if (found == policy.by_host.end()) found = policy.by_host.find(name);
+  if (policy.by_host.empty()) return *policy.other;
+  const HostKey key(host, port);
+  auto found = policy.by_host.find(key.with_port());
+  if (found == policy.by_host.end()) found = policy.by_host.find(key.host());
   return found != policy.by_host.end() ? *found->second : *policy.other;
+}
+
+Upstream* Registry::match_with_port(std::string_view host, std::uint16_t port) const {
+  const Snapshot& policy = snapshot();
+  const auto found = policy.by_host.find(HostKey(host, port).with_port());
+  if (found == policy.by_host.end()) return nullptr;
+  return find_named(policy.policy.upstreams, found->second->name()) != nullptr ? found->second : nullptr;
 }
 
 Upstream* Registry::find_upstream(std::string_view name) const {

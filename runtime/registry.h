@@ -63,6 +63,8 @@ class Registry {
   RouteDecision route(std::string_view path) const;
   // As route(), also without allocating: "host:port" in the policy counts before "host".
   Upstream& match_upstream(std::string_view host, std::uint16_t port) const;
+  // The one that the policy in force names with that port. Null: there is none.
+  Upstream* match_with_port(std::string_view host, std::uint16_t port) const;
   // Another one when match_upstream() may answer otherwise: for those who keep its answer.
   std::uint64_t revision() const noexcept { return version_.load(std::memory_order_acquire); }
   Upstream* find_upstream(std::string_view name) const;

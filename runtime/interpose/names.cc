@@ -155,13 +155,17 @@ using namespace penstock;
 using namespace penstock::interpose;
 
 PENSTOCK_INTERPOSED int getaddrinfo(const char* name, const char* service, const addrinfo* hints, addrinfo** results) {
-  if (hints != nullptr && (hints->ai_flags & AI_NUMERICHOST) != 0) {
-    return real::getaddrinfo(name, service, hints, results);
-  }
-  if (by_resolver(name)) return find_addresses(name, service, hints, results);
+  const bool numeric =
+      (hints != nullptr && (hints->ai_flags & AI_NUMERICHOST) != 0) || (name != nullptr && is_numeric(name));
+  if (!numeric && by_resolver(name)) return find_addresses(name, service, hints, results);
   const int error = real::getaddrinfo(name, service, hints, results);
-  if (error == 0 && name != nullptr && !is_numeric(name)) remember_all(name, *results);
-  return error;
+  if (error != 0 || name == nullptr) return error;
+  if (numeric) {
+    remember_asked_by_address((*results)->ai_addr, (*results)->ai_addrlen);
+  } else {
+    remember_all(name, *results);
+  }
+  return 0;
 }
 
 PENSTOCK_INTERPOSED int getnameinfo(const sockaddr* address, socklen_t size, char* host, socklen_t host_size,

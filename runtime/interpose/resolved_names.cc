@@ -17,6 +17,8 @@
 #include "penstock/spin_lock.h"
 #include "runtime/fiber/fiber_state.h"
 #include "runtime/net/address.h"
+#include "runtime/registry.h"
+#include "runtime/runtime_state.h"
 
 namespace penstock::interpose {
 namespace {
@@ -69,8 +71,8 @@ std::vector<std::string> names_of(const Key& key) {
   return found != all.by_address.end() ? found->second : std::vector<std::string>();
 }
 
-Upstream* named(Runtime& runtime, std::string_view host, std::uint16_t port) {
-  Upstream& upstream = runtime.match_upstream(host, port);
+Upstream* named(const Registry& registry, std::string_view host, std::uint16_t port) {
+  Upstream& upstream = registry.match_upstream(host, port);
   return upstream.name() != "other" ? &upstream : nullptr;
 }
 
@@ -99,19 +101,35 @@ void remember(std::string_view host, const sockaddr* address, socklen_t size) no
   }
 }
 
+void remember_asked_by_address(const sockaddr* address, socklen_t size) noexcept {
+  if (!fiber::on_fiber()) return;
+  try {
+    latest_name().get() = net::to_endpoint(address, size).host;
+  } catch (const std::exception&) {
+    // What it asked for before counts on.
+  }
+}
+
 Upstream* upstream_of(Runtime& runtime, const sockaddr* address, socklen_t size) {
   Key key;
   std::uint16_t port;
   if (!to_key(address, size, key, port)) return nullptr;
+  const Registry& registry = *RuntimeAccess::state(runtime).registry;
   std::vector<std::string> known = names_of(key);
+  known.push_back(net::to_endpoint(address, size).host);
   if (latest_name().has_value()) {
     const auto own = std::find(known.begin(), known.end(), latest_name().get());
-    if (own != known.end()) std::rotate(known.begin(), own, own + 1);
+    if (own != known.end()) {
+      if (Upstream* upstream = named(registry, *own, port)) return upstream;
+    }
   }
   for (const std::string& name : known) {
-    if (Upstream* upstream = named(runtime, name, port)) return upstream;
+    if (Upstream* upstream = registry.match_with_port(name, port)) return upstream;
   }
-  return named(runtime, net::to_endpoint(address, size).host, port);
+  for (const std::string& name : known) {
+    if (Upstream* upstream = named(registry, name, port)) return upstream;
+  }
+  return nullptr;
 }
 
 }  // namespace penstock::interpose

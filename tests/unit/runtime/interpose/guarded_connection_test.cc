@@ -299,5 +299,72 @@ TEST_F(AnUpstream, NamesThatPlainThreadsLookUpCount) {
   });
 }
 
+// Who calls other hosts of the policy that have one address.
+class HostsOfOneAddress : public AnUpstream {
+ protected:
+  HostsOfOneAddress() {
+    front_.name = "front";
+    front_.hosts = {"localhost"};
+    shop_.hosts = {"127.0.0.1:" + std::to_string(ntohs(listener_.address.sin_port))};
+    decision::Policy policy;
+    policy.upstreams = {front_, shop_};
+    runtime_.apply_policy(policy);
+  }
+
+  static void look_up(const char* name, int flags = 0) {
+    addrinfo hints{};
+    hints.ai_flags = flags;
+    addrinfo* results = nullptr;
+    EXPECT_EQ(::getaddrinfo(name, nullptr, &hints, &results), 0);
+    ::freeaddrinfo(results);
+  }
+
+  void call() {
+    Fd fd = connected_to(listener_.address);
+    EXPECT_EQ(exchange(fd.get(), "one"), "one");
+  }
+
+  decision::UpstreamPolicy front_;
+};
+
+TEST_F(HostsOfOneAddress, APortCountsBeforeANameThatOthersLookedUp) {
+  on_fiber([&] { look_up("localhost"); });
+  on_fiber([&] {
+    call();
+    EXPECT_EQ(stats().ok, 1u);
+  });
+}
+
+TEST_F(HostsOfOneAddress, WhatTheFiberAskedForCountsFirst) {
+  on_fiber([&] {
+    look_up("localhost");
+    call();
+    EXPECT_EQ(stats().ok, 0u);
+    look_up("127.0.0.1");
+    call();
+    EXPECT_EQ(stats().ok, 1u);
+    look_up("localhost");
+    call();
+    EXPECT_EQ(stats().ok, 1u);
+    look_up("127.0.0.1", AI_NUMERICHOST);
+    call();
+    EXPECT_EQ(stats().ok, 2u);
+  });
+}
+
+TEST_F(HostsOfOneAddress, WhatAPolicyOnlyWatchesTakesNobodysPlace) {
+  decision::Policy acts, watches;
+  acts.upstreams = {front_};
+  watches.upstreams = {shop_};
+  watches.shadow = true;
+  runtime_.apply_policy(acts);
+  runtime_.apply_shadow(watches);
+  on_fiber([&] { look_up("localhost"); });
+  on_fiber([&] {
+    call();
+    EXPECT_EQ(stats().ok, 0u);
+  });
+}
+
 }  // namespace
 }  // namespace penstock::interpose
