@@ -107,7 +107,7 @@ void forget(int fd) noexcept {
     descriptor->kind.store(Kind::unknown, std::memory_order_relaxed);
     owned = std::exchange(descriptor->owned, nullptr);
     descriptor->guarded.store(false, std::memory_order_relaxed);
-    descriptor->shut_down.store(false, std::memory_order_relaxed);
+    descriptor->shut_down.store(0, std::memory_order_relaxed);
     descriptor->member_of.store(-1, std::memory_order_relaxed);
     descriptor->has_guarded.store(false, std::memory_order_relaxed);
     guarded_set.reset(std::exchange(descriptor->guarded_set, nullptr));

@@ -40,8 +40,8 @@ struct Descriptor {
 
   // Whether `connection` is set.
   std::atomic<bool> guarded{false};
-  // By us, since the time of its call was up: it says so to whoever uses it.
-  std::atomic<bool> shut_down{false};
+  // By us, since the time of its call was up or a call was refused: the error that says so to whoever uses it; 0: not.
+  std::atomic<int> shut_down{0};
   // The epoll set that it was put into last; of such a set, whether `guarded_set` is there.
   std::atomic<int> member_of{-1};
   std::atomic<bool> has_guarded{false};

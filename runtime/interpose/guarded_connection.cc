@@ -161,9 +161,20 @@ void after_connect(Descriptor& descriptor, int result) noexcept {
   }
 }
 
-bool before_write(Descriptor& descriptor) noexcept {
+bool before_write(int fd, Descriptor& descriptor) noexcept {
   const auto connection = connection_of(descriptor);
-  return connection == nullptr || (!was_shut_down(descriptor) && connection->begin());
+  if (connection == nullptr) return true;
+  if (was_shut_down(descriptor)) return false;
+  if (connection->begin()) return true;
+  // The request's own end is told by each wait anyway.
+  if (errno == ECANCELED || fiber::current().deadline <= fiber::recent_now()) return false;
+  const KeptErrno kept;
+  std::lock_guard guard(descriptor.lock);
+  if (descriptor.connection == connection) {
+    descriptor.shut_down.store(errno, std::memory_order_relaxed);
+    ::shutdown(fd, SHUT_RDWR);
+  }
+  return false;
 }
 
 void after_read(Descriptor& descriptor, ssize_t result) noexcept {
@@ -177,9 +188,10 @@ void after_read(Descriptor& descriptor, ssize_t result) noexcept {
 }
 
 bool was_shut_down(Descriptor& descriptor) noexcept {
-  if (!descriptor.shut_down.load(std::memory_order_relaxed)) [[likely]]
+  const int error = descriptor.shut_down.load(std::memory_order_relaxed);
+  if (error == 0) [[likely]]
     return false;
-  errno = ETIMEDOUT;
+  errno = error;
   return true;
 }
 

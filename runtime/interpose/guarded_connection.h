@@ -50,12 +50,13 @@ class GuardedConnection {
 bool before_connect(int fd, Descriptor& descriptor, const sockaddr* to, socklen_t size) noexcept;
 // With what connect() returned, and its errno.
 void after_connect(Descriptor& descriptor, int result) noexcept;
-// False, with errno: the call is refused.
-bool before_write(Descriptor& descriptor) noexcept;
+// False, with errno: the call is refused. By breaker and limits, the connection is shut down with it: a library that
+// reads on after a write that failed, as libpq does, is told at once.
+bool before_write(int fd, Descriptor& descriptor) noexcept;
 // With what was returned, and errno.
 void after_read(Descriptor& descriptor, ssize_t result) noexcept;
 
-// Whether the connection was shut down when the time of its call was up; then with errno.
+// Whether the connection was shut down, with its call's time or by a refusal; then with errno.
 bool was_shut_down(Descriptor& descriptor) noexcept;
 
 // When the call is over that goes through the descriptor; Instant::max(): there is none.

@@ -70,7 +70,7 @@ void GuardedSet::timed_out(Descriptor& set) noexcept {
         std::lock_guard guard(descriptor.lock);
         if (descriptor.generation.load(std::memory_order_relaxed) == member.generation) {
           ended = true;
-          descriptor.shut_down.store(true, std::memory_order_relaxed);
+          descriptor.shut_down.store(ETIMEDOUT, std::memory_order_relaxed);
           ::shutdown(member.fd, SHUT_RDWR);
         }
       }

@@ -16,10 +16,11 @@
 namespace penstock::interpose {
 namespace {
 
-// False, with errno: the upstream's guard refuses the call that this write begins.
+// False, with errno: the upstream's guard refuses the call that this write begins. Plain threads, which may use a
+// connection that a fiber has made, are not guarded.
 bool may_write(int fd) noexcept {
-  Descriptor* descriptor = find_descriptor(fd);
-  return descriptor == nullptr || before_write(*descriptor);
+  Descriptor* descriptor = may_wait() != nullptr ? find_descriptor(fd) : nullptr;
+  return descriptor == nullptr || before_write(fd, *descriptor);
 }
 
 // `send(done)` sends what follows the first `done` bytes.

@@ -245,6 +245,41 @@ TEST_F(AnUpstream, RefusesWithTheErrorThatThePolicySays) {
   }
 }
 
+// As libpq does, which reads on after a write that failed, to learn what the server had to say.
+TEST_F(AnUpstream, WhoWaitsForTheAnswerToARefusedCallIsToldAtOnce) {
+  on_fiber([&] {
+    for (const bool waits : {true, false}) {
+      const int fd = connected();
+      EXPECT_EQ(exchange(fd, "one"), "one");
+      if (!waits) ::fcntl(fd, F_SETFL, O_NONBLOCK);
+      runtime_.set_breaker("shop", decision::BreakerForce::open, "test");
+      EXPECT_EQ(::send(fd, "two", 3, MSG_NOSIGNAL), -1);
+      pollfd ready{fd, POLLIN, 0};
+      EXPECT_EQ(::poll(&ready, 1, 5'000), 1);
+      char answer[10];
+      EXPECT_EQ(::recv(fd, answer, sizeof answer, 0), -1);
+      EXPECT_EQ(errno, ECONNREFUSED);
+      runtime_.set_breaker("shop", decision::BreakerForce::closed, "test");
+      EXPECT_EQ(exchange(fd, "three"), "send: " + std::to_string(ECONNREFUSED));
+      ::close(fd);
+    }
+  });
+}
+
+TEST_F(AnUpstream, PlainThreadsUseTheConnectionsOfFibersAsTheyAre) {
+  on_fiber([&] {
+    const int fd = connected();
+    EXPECT_EQ(exchange(fd, "one"), "one");
+    runtime_.set_breaker("shop", decision::BreakerForce::open, "test");
+    std::thread([&] { EXPECT_EQ(exchange(fd, "two"), "two"); }).join();
+    runtime_.set_breaker("shop", decision::BreakerForce::closed, "test");
+    EXPECT_EQ(exchange(fd, "three"), "three");
+    EXPECT_EQ(stats().rejected, 0u);
+    EXPECT_EQ(stats().ok, 2u);
+    ::close(fd);
+  });
+}
+
 TEST_F(AnUpstream, FailuresOpenTheBreaker) {
   on_fiber([&] {
     for (int i = 0; i < 50; ++i) {
